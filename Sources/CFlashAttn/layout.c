@@ -1,0 +1,34 @@
+// The layouts that shaders, Swift, C++ and Python agree on. A change here is a change of every shader.
+#include <assert.h>
+#include <stddef.h>
+
+#include "flash_attn_params.h"
+
+#define CHECK_SIZE(type, bytes) static_assert(sizeof(type) == (bytes), #type " must have " #bytes " bytes")
+#define CHECK_FIELD(type, field, offset) \
+  static_assert(offsetof(type, field) == (offset), #type "." #field " must be at byte " #offset)
+
+CHECK_SIZE(fa_attn_params, 160);
+CHECK_FIELD(fa_attn_params, B, 0);
+CHECK_FIELD(fa_attn_params, H, 4);
+CHECK_FIELD(fa_attn_params, D, 8);
+CHECK_FIELD(fa_attn_params, qL, 12);
+CHECK_FIELD(fa_attn_params, kL, 16);
+CHECK_FIELD(fa_attn_params, gqa_factor, 20);
+CHECK_FIELD(fa_attn_params, scale, 24);
+CHECK_FIELD(fa_attn_params, softcap, 28);
+CHECK_FIELD(fa_attn_params, NQ, 32);
+CHECK_FIELD(fa_attn_params, NK, 36);
+CHECK_FIELD(fa_attn_params, NQ_aligned, 40);
+CHECK_FIELD(fa_attn_params, NK_aligned, 44);
+CHECK_FIELD(fa_attn_params, qL_rem, 48);
+CHECK_FIELD(fa_attn_params, kL_rem, 52);
+CHECK_FIELD(fa_attn_params, qL_off, 56);
+CHECK_FIELD(fa_attn_params, reserved, 60);
+CHECK_FIELD(fa_attn_params, Q_strides, 64);
+CHECK_FIELD(fa_attn_params, K_strides, 88);
+CHECK_FIELD(fa_attn_params, V_strides, 112);
+CHECK_FIELD(fa_attn_params, O_strides, 136);
+
+CHECK_SIZE(fa_attn_mask_params, 24);
+CHECK_FIELD(fa_attn_mask_params, M_strides, 0);

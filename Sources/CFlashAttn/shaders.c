@@ -1,0 +1,38 @@
+// Embeds the shaders and the headers they include. A file is added in two places here: its text and its row.
+#include "flash_attn_shaders.h"
+
+// #embed is C23; every clang that builds Swift 6.3 has it.
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+static const char params_h[] = {
+#embed "include/flash_attn_params.h" suffix(, 0)
+};
+static const char mma_h[] = {
+#embed "../../shaders/include/mma.h" suffix(, 0)
+};
+static const char online_softmax_h[] = {
+#embed "../../shaders/include/online_softmax.h" suffix(, 0)
+};
+static const char tile_loader_h[] = {
+#embed "../../shaders/include/tile_loader.h" suffix(, 0)
+};
+static const char unroll_h[] = {
+#embed "../../shaders/include/unroll.h" suffix(, 0)
+};
+static const char flash_attn_prefill[] = {
+#embed "../../shaders/flash_attn_prefill.metal" suffix(, 0)
+};
+
+static const cfa_shader_file files[] = {
+    {"flash_attn_params.h", params_h},
+    {"mma.h", mma_h},
+    {"online_softmax.h", online_softmax_h},
+    {"tile_loader.h", tile_loader_h},
+    {"unroll.h", unroll_h},
+    {"flash_attn_prefill.metal", flash_attn_prefill},
+};
+
+const cfa_shader_file *cfa_shader_files(uint32_t *count) {
+  *count = sizeof files / sizeof files[0];
+  return files;
+}

@@ -1,0 +1,6 @@
+#include "prefill/problem.h"
+
+#define FA_ISA portable
+#include "simd/portable.h"
+
+#include "rooms.h"

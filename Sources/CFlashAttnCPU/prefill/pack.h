@@ -1,0 +1,179 @@
+// Conversion and rearrangement of operands, a vector of elements at a time. Nothing is read past a row's end.
+#ifndef FA_CPU_PREFILL_PACK_H
+#define FA_CPU_PREFILL_PACK_H
+
+namespace fa::FA_ISA {
+
+/// VW elements as floats. A boolean mask becomes the additive one: 0 for true, -infinity for false.
+template <Elem elem>
+FA_INLINE vf widen(const char *from) {
+  if constexpr (elem == Elem::f32) {
+    return load<vf>(from);
+  } else if constexpr (elem == Elem::f16) {
+    return f16_to_f32(load<vh>(from));
+  } else if constexpr (elem == Elem::bf16) {
+    return bf16_to_f32(load<vh>(from));
+  } else {
+    return __builtin_convertvector(load<vb>(from), vi) != 0 ? splat(0.0f) : splat(-infinity());
+  }
+}
+
+template <Elem elem>
+FA_INLINE void narrow(char *to, vf x) {
+  if constexpr (elem == Elem::f32) {
+    store(to, x);
+  } else if constexpr (elem == Elem::f16) {
+    store(to, f32_to_f16(x));
+  } else {
+    store(to, f32_to_bf16(x));
+  }
+}
+
+/// Words w ..< w + VW of a row of D elements, zero beyond its end.
+template <Elem elem, Arithmetic arithmetic, int D>
+FA_INLINE vf row_words(const char *row, int w) {
+  if constexpr (arithmetic == Arithmetic::f32) {
+    static_assert(D % VW == 0);
+    return widen<elem>(row + w * elem_bytes(elem));
+  } else if constexpr (D / 2 % VW == 0) {
+    return load<vf>(row + w * 4);
+  } else {
+    vf words = splat(0.0f);
+    __builtin_memcpy(&words, row + w * 4, (D / 2 - w < VW ? D / 2 - w : VW) * 4);
+    return words;
+  }
+}
+
+/// Q^T of the panel whose lane 0 is query row `first` (before the problem's rows if its first vectors are left out):
+/// [words][panel_rows]. Lanes past the last row repeat it.
+template <Elem elem, Arithmetic arithmetic, int D>
+FA_NOINLINE void pack_queries(const char *q, int64_t stride, int64_t first, int lead, int64_t rows, float *packed) {
+  constexpr int words = D / keys_per_word<arithmetic>;
+  for (int n = lead; n < panel_vectors; n++) {
+    for (int w = 0; w < words; w += VW) {
+      vf x[VW];
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) {
+        const int64_t row = first + n * VW + i;
+        x[i] = row_words<elem, arithmetic, D>(q + (row < rows ? row : rows - 1) * stride, w);
+      }
+      transpose(x);
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) {
+        if (words % VW == 0 || w + i < words) store(packed + (w + i) * panel_rows + n * VW, x[i]);
+      }
+    }
+  }
+}
+
+/// K's rows as floats, contiguous.
+template <Elem elem, int D>
+FA_NOINLINE void pack_keys(const char *k, int64_t stride, int keys, float *packed) {
+  for (int key = 0; key < keys; key++) {
+    for (int d = 0; d < D; d += VW) store(packed + int64_t(key) * D + d, widen<elem>(k + key * stride + d * elem_bytes(elem)));
+  }
+}
+
+template <Arithmetic arithmetic, int I = 0>
+FA_INLINE void store_quads(uint32_t *to, vf words) {
+  if constexpr (4 * I < VW) {
+    store(to + I * block_words<arithmetic> * 4, quad<I>(words));
+    store_quads<arithmetic, I + 1>(to, words);
+  }
+}
+
+/// A block of V as value_tile reads it, [D / 4][block_words][4] words, zero after the last key up to a multiple of
+/// four words. True if all of it is finite.
+template <Elem elem, Arithmetic arithmetic, int D>
+FA_NOINLINE bool pack_values(const char *v, int64_t stride, int keys, uint32_t *packed) {
+  static_assert(D % VW == 0);
+  constexpr int span = keys_per_word<arithmetic>;
+  vf probe = splat(0.0f);  // 0 times anything finite
+  for (int w0 = 0; w0 * span < keys; w0 += 4) {
+    for (int d = 0; d < D; d += VW) {
+      // Four words of a quad of dimensions make a whole cache line.
+      FA_UNROLL
+      for (int i = 0; i < 4; i++) {
+        const int w = w0 + i;
+        vf words = splat(0.0f);
+        if constexpr (arithmetic == Arithmetic::f32) {
+          if (w < keys) words = widen<elem>(v + w * stride + d * elem_bytes(elem));
+          probe = fma(words, splat(0.0f), probe);
+        } else {
+          vh low = {}, high = {};
+          if (2 * w < keys) low = load<vh>(v + 2 * w * stride + d * 2);
+          if (2 * w + 1 < keys) high = load<vh>(v + (2 * w + 1) * stride + d * 2);
+          words = as_float(__builtin_convertvector(low, vu) | __builtin_convertvector(high, vu) << 16);
+          probe = dot_bf16(probe, words, splat(0.0f));
+        }
+        store_quads<arithmetic>(packed + d * block_words<arithmetic> + w * 4, words);
+      }
+    }
+  }
+  return !any(__builtin_bit_cast(vu, probe != probe));
+}
+
+/// The additive mask of `keys` keys for the panel's vectors from `lead` on, transposed: [keys][panel_rows]. Returns the
+/// first vector with an attended key, panel_vectors if there is none.
+template <Elem elem>
+FA_NOINLINE int pack_mask(const char *mask, int64_t stride, int64_t first, int lead, int64_t rows, int keys,
+                          float *packed) {
+  int attended = panel_vectors;
+  for (int n = panel_vectors - 1; n >= lead; n--) {
+    vu open = vu(0);
+    for (int key = 0; key < keys; key += VW) {
+      vf x[VW];
+      const int count = keys - key < VW ? keys - key : VW;
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) {
+        const int64_t row = first + n * VW + i;
+        const char *from = mask + (row < rows ? row : rows - 1) * stride + key * elem_bytes(elem);
+        if (count == VW) {
+          x[i] = widen<elem>(from);
+        } else {
+          char tail[VW * elem_bytes(elem)] = {};
+          __builtin_memcpy(tail, from, count * elem_bytes(elem));
+          x[i] = widen<elem>(tail);
+        }
+      }
+      transpose(x);
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) {
+        if (i < count) {
+          open |= as_bits(x[i]) ^ as_bits(splat(-infinity()));
+          store(packed + (key + i) * panel_rows + n * VW, x[i]);
+        }
+      }
+    }
+    if (any(open)) attended = n;
+  }
+  return attended;
+}
+
+/// Rows of O from O^T, each times its lane's `normalizer`; a lane whose normalizer is 0 gives 0.
+template <Elem elem, int D>
+FA_NOINLINE void store_rows(const float *o, const float *normalizer, int lead, int64_t first, int64_t rows, char *to,
+                            int64_t stride) {
+  for (int n = lead; n < panel_vectors; n++) {
+    const int64_t row = first + n * VW;
+    const int count = rows - row < VW ? int(rows - row) : VW;
+    const vf f = load<vf>(normalizer + n * VW);
+    for (int d = 0; d < D; d += VW) {
+      vf x[VW];
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) {
+        const vf sum = load<vf>(o + (d + i) * panel_rows + n * VW);
+        x[i] = f == 0.0f ? splat(0.0f) : sum * f;
+      }
+      transpose(x);
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) {
+        if (i < count) narrow<elem>(to + (row + i) * stride + d * elem_bytes(elem), x[i]);
+      }
+    }
+  }
+}
+
+}  // namespace fa::FA_ISA
+
+#endif

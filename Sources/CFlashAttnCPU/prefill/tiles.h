@@ -1,0 +1,180 @@
+// The two matrix products of a panel, transposed: lanes are query rows, so that the softmax between them needs no
+// reduction across lanes.
+//
+//   scores   S^T[key][query]  =  K[key][:] . Q^T[:][query]
+//   values   O^T[d][query]   +=  V^T[d][:] . P^T[:][query]
+//
+// In both, one operand is a stream of 32-bit words to broadcast, the other one of vectors. A word is a float, or a pair
+// of bf16 that one instruction multiplies and adds. A panel's arrays have `panel_rows` words in each row; a tile may
+// leave out the panel's first vectors (`lead`), whose queries attend none of its keys.
+#ifndef FA_CPU_PREFILL_TILES_H
+#define FA_CPU_PREFILL_TILES_H
+
+namespace fa::FA_ISA {
+
+enum class Arithmetic { f32, bf16_pairs };
+
+constexpr int panel_rows = panel_vectors * VW;  ///< query rows in a panel
+constexpr int block_keys = 64;                  ///< keys in a block
+
+template <Arithmetic arithmetic>
+constexpr int keys_per_word = arithmetic == Arithmetic::bf16_pairs ? 2 : 1;
+
+/// Words along the keys of a block.
+template <Arithmetic arithmetic>
+constexpr int block_words = block_keys / keys_per_word<arithmetic>;
+
+/// Keys in a tile of scores and quads of dimensions in one of values: as many as the registers hold.
+constexpr int tile_keys(int vectors) { return vectors * 8 <= vector_registers / 2 ? 8 : 4; }
+constexpr int tile_quads(int vectors) { return vectors * 8 <= vector_registers / 2 ? 2 : 1; }
+constexpr int most_tile_keys = 8;
+
+template <Arithmetic arithmetic>
+FA_INLINE vf multiply_add(vf acc, vf a, vf b) {
+  if constexpr (arithmetic == Arithmetic::bf16_pairs) {
+    return dot_bf16(acc, a, b);
+  } else {
+    return fma(a, b, acc);
+  }
+}
+
+/// Scores of the keys at `keys`, each `words` words long, for the panel's vectors from `lead` on.
+template <Arithmetic arithmetic, int lead>
+FA_NOINLINE void score_tile(const char *const *keys, const float *q, int words, float *scores) {
+  constexpr int N = panel_vectors - lead, M = tile_keys(N);
+  vf acc[M][N];
+  const char *a[M];
+  FA_UNROLL
+  for (int m = 0; m < M; m++) {
+    a[m] = keys[m];
+    FA_UNROLL
+    for (int n = 0; n < N; n++) acc[m][n] = splat(0.0f);
+  }
+  q += lead * VW;
+  scores += lead * VW;
+#pragma clang loop unroll_count(2)
+  for (int w = 0; w < words; w++) {
+    vf b[N];
+    FA_UNROLL
+    for (int n = 0; n < N; n++) b[n] = load<vf>(q + w * panel_rows + n * VW);
+    FA_UNROLL
+    for (int m = 0; m < M; m++) {
+      const vf x = broadcast_word(a[m] + w * 4);
+      FA_UNROLL
+      for (int n = 0; n < N; n++) acc[m][n] = multiply_add<arithmetic>(acc[m][n], x, b[n]);
+    }
+  }
+  FA_UNROLL
+  for (int m = 0; m < M; m++) {
+    FA_UNROLL
+    for (int n = 0; n < N; n++) store(scores + m * panel_rows + n * VW, acc[m][n]);
+  }
+}
+
+/// The part of a value tile up to the end of vector J's words, then the rest for the later vectors.
+template <Arithmetic arithmetic, int lead, int J, int M, int N>
+FA_INLINE void value_steps(vf (&acc)[M][N], const uint32_t *v, const float *p, const int *words, int w) {
+  if constexpr (J < N) {
+    const int end = words[lead + J];
+#pragma clang loop unroll_count(2)
+    for (; w < end; w++) {
+      vf b[N];
+      FA_UNROLL
+      for (int n = J; n < N; n++) b[n] = load<vf>(p + w * panel_rows + n * VW);
+      FA_UNROLL
+      for (int m = 0; m < M; m++) {
+        const vf x = broadcast_word(v + (m / 4 * block_words<arithmetic> + w) * 4 + m % 4);
+        FA_UNROLL
+        for (int n = J; n < N; n++) acc[m][n] = multiply_add<arithmetic>(acc[m][n], x, b[n]);
+      }
+    }
+    value_steps<arithmetic, lead, J + 1>(acc, v, p, words, w);
+  }
+}
+
+/// O^T = O^T * factor + V^T P^T for `tile_quads` quads of dimensions. Vector n takes words[n] words of P, which does
+/// not decrease with n. A block's sum starts from 0: rounding errors grow with the number of blocks, not of keys.
+template <Arithmetic arithmetic, int lead>
+FA_NOINLINE void value_tile(const uint32_t *v, const float *p, const int *words, const float *factor, float *o) {
+  constexpr int N = panel_vectors - lead, M = 4 * tile_quads(N);
+  vf acc[M][N];
+  FA_UNROLL
+  for (int m = 0; m < M; m++) {
+    FA_UNROLL
+    for (int n = 0; n < N; n++) acc[m][n] = splat(0.0f);
+  }
+  value_steps<arithmetic, lead, 0>(acc, v, p + lead * VW, words, 0);
+  o += lead * VW;
+  FA_UNROLL
+  for (int n = 0; n < N; n++) {
+    const vf f = load<vf>(factor + (lead + n) * VW);
+    FA_UNROLL
+    for (int m = 0; m < M; m++) {
+      float *at = o + m * panel_rows + n * VW;
+      store(at, fma(load<vf>(at), f, acc[m][n]));
+    }
+  }
+}
+
+/// All scores of a block, of which vector n needs the first limits[n].
+template <Arithmetic arithmetic, int lead = 0>
+FA_INLINE void block_scores(const char *keys, int64_t key_stride, const float *q, int words, const int *limits,
+                            float *scores, int key = 0) {
+  constexpr int M = tile_keys(panel_vectors - lead);
+  const int last = limits[panel_vectors - 1] - 1;
+  for (; key < limits[lead]; key += M) {
+    const char *rows[M];
+    for (int m = 0; m < M; m++) rows[m] = keys + (key + m < last ? key + m : last) * key_stride;
+    score_tile<arithmetic, lead>(rows, q, words, scores + key * panel_rows);
+  }
+  if constexpr (lead + 1 < panel_vectors) {
+    block_scores<arithmetic, lead + 1>(keys, key_stride, q, words, limits, scores, key);
+  }
+}
+
+/// Adds a block's values to O^T.
+template <Arithmetic arithmetic, int D, int lead = 0>
+FA_INLINE void block_values(const uint32_t *v, const float *p, const int *limits, const float *factor, float *o) {
+  if constexpr (lead + 1 < panel_vectors) {
+    if (limits[lead] == 0) return block_values<arithmetic, D, lead + 1>(v, p, limits, factor, o);
+  }
+  constexpr int quads = tile_quads(panel_vectors - lead);
+  static_assert(D % (4 * quads) == 0);
+  int words[panel_vectors];
+  for (int n = 0; n < panel_vectors; n++) {
+    words[n] = (limits[n] + keys_per_word<arithmetic> - 1) / keys_per_word<arithmetic>;
+  }
+  for (int d = 0; d < D; d += 4 * quads) {
+    value_tile<arithmetic, lead>(v + d * block_words<arithmetic>, p, words, factor, o + d * panel_rows);
+  }
+}
+
+/// As block_values, for blocks with infinite or NaN values, which a weight of 0 does not silence: a key whose score is
+/// -infinity is left out.
+template <Arithmetic arithmetic, int D>
+FA_NOINLINE void block_values_guarded(const uint32_t *v, const float *p, const float *scores, const int *limits,
+                                      const float *factor, float *o) {
+  for (int n = 0; n < panel_vectors; n++) {
+    if (limits[n] == 0) continue;
+    for (int d = 0; d < D; d++) {
+      float *to = o + d * panel_rows + n * VW;
+      vf acc = load<vf>(to) * load<vf>(factor + n * VW);
+      for (int key = 0; key < limits[n]; key++) {
+        const int word = key / keys_per_word<arithmetic>;
+        vf x = broadcast_word(v + (d / 4 * block_words<arithmetic> + word) * 4 + d % 4);
+        vf weight = load<vf>(p + word * panel_rows + n * VW);
+        if constexpr (arithmetic == Arithmetic::bf16_pairs) {
+          x = key % 2 != 0 ? as_float(as_bits(x) & 0xffff0000) : as_float(as_bits(x) << 16);
+          weight = key % 2 != 0 ? as_float(as_bits(weight) & 0xffff0000) : as_float(as_bits(weight) << 16);
+        }
+        const vf score = load<vf>(scores + key * panel_rows + n * VW);
+        acc = score == -infinity() ? acc : fma(weight, x, acc);
+      }
+      store(to, acc);
+    }
+  }
+}
+
+}  // namespace fa::FA_ISA
+
+#endif

@@ -1,0 +1,79 @@
+// AVX-512 (F, BW, VL, DQ), and BF16 where FA_BF16_DOT is defined.
+#ifndef FA_SIMD_AVX512_H
+#define FA_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+namespace fa::FA_ISA {
+constexpr int VW = 16;
+constexpr int panel_vectors = 4;  ///< vectors of query rows worked on together
+constexpr int vector_registers = 32;
+}  // namespace fa::FA_ISA
+
+#include "vector.h"
+
+namespace fa::FA_ISA {
+
+FA_INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+
+FA_INLINE vf f16_to_f32(vh x) { return _mm512_cvtph_ps(__builtin_bit_cast(__m256i, x)); }
+FA_INLINE vh f32_to_f16(vf x) {
+  return __builtin_bit_cast(vh, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+#ifdef FA_BF16_DOT
+constexpr bool has_bf16_dot = true;
+
+FA_INLINE vf dot_bf16(vf acc, vf a, vf b) {
+  return _mm512_dpbf16_ps(acc, __builtin_bit_cast(__m512bh, a), __builtin_bit_cast(__m512bh, b));
+}
+
+FA_INLINE vf pair_bf16(vf low, vf high) {
+  const __m512i halves = __builtin_bit_cast(__m512i, _mm512_cvtne2ps_pbh(high, low));
+  const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
+                                              6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return __builtin_bit_cast(vf, _mm512_permutexvar_epi16(interleave, halves));
+}
+
+FA_INLINE vh f32_to_bf16(vf x) { return __builtin_bit_cast(vh, _mm512_cvtneps_pbh(x)); }
+#else
+constexpr bool has_bf16_dot = false;
+FA_INLINE vh f32_to_bf16(vf x) { return f32_to_bf16_by_bits(x); }
+#endif
+
+/// Transposes 16 vectors of 16 words.
+FA_INLINE void transpose(vf (&rows)[VW]) {
+  __m512i r[16], t[16];
+  FA_UNROLL
+  for (int i = 0; i < 16; i++) r[i] = __builtin_bit_cast(__m512i, rows[i]);
+  FA_UNROLL
+  for (int i = 0; i < 8; i++) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  FA_UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  FA_UNROLL
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+  FA_UNROLL
+  for (int i = 0; i < 4; i++) {
+    rows[i] = __builtin_bit_cast(vf, _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88));
+    rows[i + 8] = __builtin_bit_cast(vf, _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd));
+    rows[i + 4] = __builtin_bit_cast(vf, _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88));
+    rows[i + 12] = __builtin_bit_cast(vf, _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd));
+  }
+}
+
+}  // namespace fa::FA_ISA
+
+#endif

@@ -1,0 +1,86 @@
+// Vectors of VW 32-bit lanes, in the compiler's own vector types. An instruction set's header sets VW, includes this
+// and adds what it has instructions for. Everything is in the instruction set's namespace and always inlined, so no
+// function of one instruction set can stand in for another's; templates of the standard library may not be used here.
+#ifndef FA_SIMD_VECTOR_H
+#define FA_SIMD_VECTOR_H
+
+#include <cstdint>
+
+#include "../arguments.h"
+
+#define FA_INLINE static inline __attribute__((always_inline))
+#define FA_NOINLINE static __attribute__((noinline))
+#define FA_UNROLL _Pragma("clang loop unroll(full)")
+
+namespace fa::FA_ISA {
+
+typedef float vf __attribute__((ext_vector_type(VW)));
+typedef int32_t vi __attribute__((ext_vector_type(VW)));
+typedef uint32_t vu __attribute__((ext_vector_type(VW)));
+typedef uint16_t vh __attribute__((ext_vector_type(VW)));
+typedef uint8_t vb __attribute__((ext_vector_type(VW)));
+typedef uint32_t vquad __attribute__((ext_vector_type(4)));
+
+FA_INLINE float infinity() { return __builtin_inff(); }
+
+FA_INLINE vf splat(float x) { return vf(x); }
+FA_INLINE vf as_float(vu x) { return __builtin_bit_cast(vf, x); }
+FA_INLINE vu as_bits(vf x) { return __builtin_bit_cast(vu, x); }
+
+/// Memory operands need no alignment.
+template <typename V>
+FA_INLINE V load(const void *from) {
+  V v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+template <typename V>
+FA_INLINE void store(void *to, V v) {
+  __builtin_memcpy(to, &v, sizeof v);
+}
+
+/// The 32-bit word at `from` in every lane.
+FA_INLINE vf broadcast_word(const void *from) {
+  uint32_t word;
+  __builtin_memcpy(&word, from, sizeof word);
+  return as_float(vu(word));
+}
+
+/// b where either is NaN.
+FA_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
+
+FA_INLINE vi lane_index() {
+  vi v;
+  FA_UNROLL
+  for (int i = 0; i < VW; i++) v[i] = i;
+  return v;
+}
+
+FA_INLINE bool any(vu bits) { return __builtin_reduce_or(bits) != 0; }
+
+/// Lanes 4 i ..< 4 i + 4.
+template <int I>
+FA_INLINE vquad quad(vf v) {
+  const vu bits = as_bits(v);
+  return __builtin_shufflevector(bits, bits, 4 * I, 4 * I + 1, 4 * I + 2, 4 * I + 3);
+}
+
+/// Only where has_bf16_dot, defined by the instruction set's header. A word holds two bf16, the first in its low half.
+/// acc + a.low * b.low + a.high * b.high
+FA_INLINE vf dot_bf16(vf acc, vf a, vf b);
+/// Words of the pairs (low, high), rounded.
+FA_INLINE vf pair_bf16(vf low, vf high);
+
+FA_INLINE vf bf16_to_f32(vh x) { return as_float(__builtin_convertvector(x, vu) << 16); }
+
+/// To nearest, ties to even; a NaN stays one.
+FA_INLINE vh f32_to_bf16_by_bits(vf x) {
+  const vu bits = as_bits(x);
+  const vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const vu quiet = (bits >> 16) | 0x40;
+  return __builtin_convertvector(x == x ? rounded : quiet, vh);
+}
+
+}  // namespace fa::FA_ISA
+
+#endif

@@ -1,0 +1,90 @@
+/// A host tensor on its way to a kernel.
+struct HostOperand {
+  let name: String
+  let tensor: HostTensor
+  let bytes: UnsafeMutableRawBufferPointer
+  let isWritten: Bool
+
+  func overlaps(_ other: HostOperand) -> Bool {
+    guard let mine = bytes.baseAddress, let theirs = other.bytes.baseAddress else { return false }
+    return mine < theirs + other.bytes.count && theirs < mine + bytes.count
+  }
+
+  /// Why the device cannot use the memory as it is; nil where it can.
+  func reasonToCopy(on device: Device) -> String? {
+    guard device.tuning.wrapsHostMemory else { return "wrapping host memory is switched off" }
+    guard !Device.wrapsAnyAlignment else { return nil }
+    let page = Device.pageBytes
+    guard Int(bitPattern: bytes.baseAddress).isMultiple(of: page), bytes.count.isMultiple(of: page) else {
+      return "its memory is not whole pages of \(page) bytes"
+    }
+    return nil
+  }
+}
+
+/// Binds host tensors to buffers: by wrapping, or through the device's staging memory.
+struct HostOperands {
+  private struct Copy {
+    let operand: HostOperand
+    let buffer: Buffer
+  }
+
+  let device: Device
+  private var copies: [Copy] = []
+
+  init(device: Device) { self.device = device }
+
+  mutating func bind(_ operands: [HostOperand?]) throws(FAError) -> [Buffer?] {
+    var buffers: [Buffer?] = []
+    buffers.reserveCapacity(operands.count)
+    for operand in operands {
+      guard let operand else {
+        buffers.append(nil)
+        continue
+      }
+      buffers.append(try bind(operand))
+    }
+    return buffers
+  }
+
+  private mutating func bind(_ operand: HostOperand) throws(FAError) -> Buffer {
+    let count = operand.bytes.count / operand.tensor.dtype.byteCount
+    if operand.reasonToCopy(on: device) == nil {
+      return try device.wrap(
+        operand.bytes, operand.tensor.dtype, [count], isReadOnly: !operand.isWritten)
+    }
+    let buffer = try device.staging.makeBuffer(operand.tensor.dtype, [count], zeroed: false)
+    copies.append(Copy(operand: operand, buffer: buffer))
+    if !operand.isWritten { try buffer.write(UnsafeRawBufferPointer(operand.bytes)) }
+    return buffer
+  }
+
+  /// Copies what was written to where the caller wants it, row by row: between rows the memory may be somebody else's.
+  func copyOut() {
+    for copy in copies where copy.operand.isWritten {
+      guard let source = try? copy.buffer.hostPointer(), let target = copy.operand.bytes.baseAddress else { continue }
+      let tensor = copy.operand.tensor
+      let last = tensor.rank - 1
+      let rowBytes = tensor.shape[last] * tensor.dtype.byteCount
+      forEachRow(of: tensor) { element in
+        let offset = element * tensor.dtype.byteCount
+        (target + offset).copyMemory(from: source + offset, byteCount: rowBytes)
+      }
+    }
+  }
+
+  /// Calls `body` with the first element of every row.
+  private func forEachRow(of tensor: HostTensor, _ body: (Int) -> Void) {
+    func walk(_ dimension: Int, _ element: Int) {
+      guard dimension < tensor.rank - 1 else { return body(element) }
+      for index in 0..<tensor.shape[dimension] { walk(dimension + 1, element + index * tensor.stride(dimension)) }
+    }
+    walk(0, 0)
+  }
+
+  /// Gives staging memory back; nothing may use it any more.
+  mutating func recycle() {
+    for copy in copies { try? device.staging.recycle(copy.buffer) }
+    copies.removeAll()
+  }
+}

@@ -1,0 +1,130 @@
+/// Compiled pipelines by kernel and function constants, made from named Metal sources.
+///
+/// A source is compiled once, whatever number of kernels and specialisations it yields. Safe to use from any thread.
+public final class KernelRegistry: Sendable {
+  private struct Source {
+    let text: String
+    /// Nil until first needed.
+    var library: (any MTLLibrary)?
+  }
+
+  private struct State {
+    var sources: [String: Source] = [:]
+    /// Which source a kernel comes from, for the sources whose kernels are known.
+    var home: [String: String] = [:]
+    var pipelines: [PipelineKey: any MTLComputePipelineState] = [:]
+  }
+
+  private let metal: any MTLDevice
+  private let state: Locked<State>
+
+  init(metal: any MTLDevice) {
+    self.metal = metal
+    var state = State()
+    for room in KernelTable.rooms {
+      for kernel in room.kernels { state.home[kernel] = room.name }
+    }
+    self.state = Locked(state)
+  }
+
+  /// Adds Metal source, or replaces the source of that name and drops every pipeline made from it.
+  ///
+  /// Quoted includes are resolved among the built-in headers. The source is compiled when one of its kernels is first
+  /// asked for.
+  public func register(source: String, named name: String) throws(FAError) {
+    let operation = "registry_register"
+    guard !name.isEmpty else { throw .invalid(operation, "name", expected: "a name", got: "\"\"") }
+    let text = try ShaderSource.flatten(source, named: name)
+    state.withLock { state in
+      let gone = Set(state.home.filter { $0.value == name }.keys)
+      let builtIn = KernelTable.rooms.first { $0.name == name }?.kernels ?? []
+      for kernel in gone where !builtIn.contains(kernel) { state.home[kernel] = nil }
+      state.pipelines = state.pipelines.filter { !gone.contains($0.key.kernel) }
+      state.sources[name] = Source(text: text)
+    }
+  }
+
+  /// The pipeline of `kernel` specialised with `constants`, from the cache where it is known.
+  ///
+  /// - Throws: `kernelNotFound`, or `compileFailed` with the compiler's text in `log`.
+  public func pipeline(
+    _ kernel: String, constants: [FunctionConstant] = []
+  ) throws(FAError) -> any MTLComputePipelineState {
+    let key = try PipelineKey(kernel, constants)
+    return try state.withLock { state throws(FAError) in
+      if let known = state.pipelines[key] { return known }
+      let pipeline = try makePipeline(key, try library(having: kernel, &state))
+      state.pipelines[key] = pipeline
+      return pipeline
+    }
+  }
+
+  /// Whether that pipeline is there already.
+  public func isCached(_ kernel: String, constants: [FunctionConstant] = []) throws(FAError) -> Bool {
+    let key = try PipelineKey(kernel, constants)
+    return state.withLock { $0.pipelines[key] != nil }
+  }
+
+  public var cachedCount: Int { state.withLock { $0.pipelines.count } }
+
+  /// Names of the sources, built-in ones included.
+  public var sourceNames: [String] {
+    state.withLock { Set($0.sources.keys).union(KernelTable.rooms.map(\.name)).sorted() }
+  }
+
+  private func library(having kernel: String, _ state: inout State) throws(FAError) -> any MTLLibrary {
+    if let name = state.home[kernel] {
+      return try library(named: name, &state)
+    }
+    // The kernel may be in a source that has not been compiled yet; a broken one is the likeliest reason for a miss.
+    var failure: FAError?
+    for name in state.sources.keys.sorted() where state.sources[name]?.library == nil {
+      do throws(FAError) {
+        let library = try self.library(named: name, &state)
+        if library.functionNames.contains(kernel) { return library }
+      } catch {
+        failure = failure ?? error
+      }
+    }
+    if let failure { throw failure }
+    throw FAError(.kernelNotFound, "pipeline", "kernel", "no registered source has a kernel called \(kernel)")
+  }
+
+  private func library(named name: String, _ state: inout State) throws(FAError) -> any MTLLibrary {
+    if let library = state.sources[name]?.library { return library }
+    let text = if let source = state.sources[name] { source.text } else { try ShaderSource.builtIn(name) }
+    let options = MTLCompileOptions()
+    options.languageVersion = .version3_2
+    options.mathMode = .relaxed  // as fast as fast, but infinities stay infinities: masks are made of them
+    let library: any MTLLibrary
+    do {
+      library = try metal.makeLibrary(source: text, options: options)
+    } catch {
+      let log = describe(error)
+      throw FAError(.compileFailed, "registry", name, log, log: log)
+    }
+    library.label = name
+    state.sources[name] = Source(text: text, library: library)
+    for kernel in library.functionNames { state.home[kernel] = name }
+    return library
+  }
+
+  private func makePipeline(
+    _ key: PipelineKey, _ library: any MTLLibrary
+  ) throws(FAError) -> any MTLComputePipelineState {
+    guard library.functionNames.contains(key.kernel) else {
+      throw FAError(
+        .kernelNotFound, "pipeline", "kernel", "the source \(library.label ?? "") has no kernel called \(key.kernel)")
+    }
+    do {
+      let function = try library.makeFunction(name: key.kernel, constantValues: key.values)
+      let descriptor = MTLComputePipelineDescriptor()
+      descriptor.label = "\(key)"
+      descriptor.computeFunction = function
+      return try metal.makeComputePipelineState(descriptor: descriptor, options: []).0
+    } catch {
+      let log = describe(error)
+      throw FAError(.compileFailed, "pipeline", key.kernel, log, log: log)
+    }
+  }
+}

@@ -1,0 +1,36 @@
+/// The memory that dispatches since the last barrier read and write.
+struct MemoryRanges {
+  private struct Entry {
+    let block: ObjectIdentifier
+    let range: Range<Int>
+    let writes: Bool
+  }
+
+  private var entries: [Entry] = []
+
+  var count: Int { entries.count }
+
+  /// Whether running `dispatch` beside the others could change a result: a shared byte that one of the two writes.
+  func conflict(with dispatch: Dispatch) -> Bool {
+    guard !entries.isEmpty else { return false }
+    return Self.ranges(of: dispatch).contains { new in
+      entries.contains { old in
+        old.block == new.block && (old.writes || new.writes) && old.range.overlaps(new.range)
+      }
+    }
+  }
+
+  mutating func insert(_ dispatch: Dispatch) { entries += Self.ranges(of: dispatch) }
+
+  mutating func removeAll() { entries.removeAll(keepingCapacity: true) }
+
+  private static func ranges(of dispatch: Dispatch) -> [Entry] {
+    dispatch.arguments.compactMap { argument in
+      guard case .buffer(let buffer, let offset) = argument.value else { return nil }
+      let start = buffer.metalOffset + offset
+      return Entry(
+        block: ObjectIdentifier(buffer.storage.block), range: start..<buffer.metalOffset + buffer.byteCount,
+        writes: argument.access.writes)
+    }
+  }
+}

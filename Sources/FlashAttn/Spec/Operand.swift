@@ -1,0 +1,113 @@
+/// A buffer argument of a kernel: where it is bound, what it must hold, and when it is there.
+struct Operand<Problem: KernelProblem>: Sendable {
+  enum DTypeRule: Sendable {
+    /// The problem's own.
+    case io
+    /// Always this one.
+    case fixed(DType)
+    /// What the problem's mask kind asks for.
+    case mask
+
+    func choices(_ problem: Problem) -> [DType] {
+      switch self {
+      case .io: [problem.dtype]
+      case .fixed(let dtype): [dtype]
+      case .mask: problem.mask == .bool ? [.bool, .u8] : [problem.dtype]
+      }
+    }
+
+    var text: String {
+      switch self {
+      case .io: "io"
+      case .fixed(let dtype): "\(dtype)"
+      case .mask: "mask"
+      }
+    }
+  }
+
+  let slot: Int
+  let name: String
+  let access: Access
+  let dtype: DTypeRule
+  /// Outermost first.
+  let shape: [Dim]
+  /// The bool constant that says it is there, nil if it always is.
+  var guardConstant: Int?
+  var isPresent: @Sendable (Problem) -> Bool = { _ in true }
+  /// Strides of a tensor of rank 4; contiguous if nil.
+  var strides: (@Sendable (Problem) -> Strides)?
+
+  /// The bytes from the operand's first element to its last.
+  func byteCount(_ problem: Problem, _ operation: String) throws(FAError) -> Int {
+    let sizes = shape.map(problem.size)
+    // Without overflow here no stride derived from the sizes has wrapped around.
+    guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
+    if let strides = strides?(problem) {
+      let outer = [strides.batch, strides.head, strides.row]
+      guard outer.allSatisfy({ $0 >= 0 }) else {
+        throw .invalid(operation, "\(name)_strides", expected: "strides that are not negative", got: "\(outer)")
+      }
+      guard let span = Extent.span(zip(sizes, outer + [1]).map { (size: $0, stride: $1) }) else {
+        throw tooLarge(sizes, operation)
+      }
+      if access.writes { try checkDistinct(sizes, outer, operation) }
+      elements = span
+    }
+    guard let bytes = Extent.product([elements, dtype.choices(problem)[0].byteCount]) else {
+      throw tooLarge(sizes, operation)
+    }
+    return bytes
+  }
+
+  /// Refuses strides under which two elements of an output are one.
+  private func checkDistinct(_ sizes: [Int], _ strides: [Int], _ operation: String) throws(FAError) {
+    var reach = sizes[3]
+    for (size, stride) in zip(sizes, strides).sorted(by: { $0.1 < $1.1 }) where size > 1 {
+      guard stride >= reach else {
+        throw .invalid(
+          operation, "\(name)_strides", expected: "strides that keep elements apart", got: "\(strides) for \(sizes)")
+      }
+      reach += stride * (size - 1)  // at most the span, which has been counted
+    }
+  }
+
+  private func tooLarge(_ sizes: [Int], _ operation: String) -> FAError {
+    .invalid(operation, name, expected: "a tensor of less than 2^60 elements", got: "\(sizes)")
+  }
+}
+
+/// A condition on a problem, and the error where it does not hold.
+struct Rule<Problem: KernelProblem>: Sendable {
+  let check: @Sendable (_ problem: Problem, _ operation: String) throws(FAError) -> Void
+
+  /// Sizes from 1 to 2³¹ − 1, as the kernels' 32-bit parameters can carry.
+  static func sizes(_ dims: Dim...) -> Rule {
+    Rule { problem, operation throws(FAError) in
+      for dim in dims {
+        let size = problem.size(of: dim)
+        guard (1...Int(Int32.max)).contains(size) else {
+          throw .invalid(operation, dim.argument, expected: "1 to \(Int32.max)", got: "\(size)")
+        }
+      }
+    }
+  }
+
+  static func divides(_ divisor: Dim, _ dividend: Dim) -> Rule {
+    Rule { problem, operation throws(FAError) in
+      let (part, whole) = (problem.size(of: divisor), problem.size(of: dividend))
+      guard whole.isMultiple(of: part) else {
+        throw .invalid(
+          operation, divisor.argument, expected: "a divisor of \(dividend.argument) = \(whole)", got: "\(part)")
+      }
+    }
+  }
+
+  /// A factor that is neither 0, infinite nor NaN.
+  static func factor(_ argument: String, _ value: @escaping @Sendable (Problem) -> Float) -> Rule {
+    Rule { problem, operation throws(FAError) in
+      guard value(problem).isFinite, value(problem) != 0 else {
+        throw .invalid(operation, argument, expected: "a finite number other than 0", got: "\(value(problem))")
+      }
+    }
+  }
+}

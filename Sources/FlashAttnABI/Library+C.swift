@@ -1,0 +1,80 @@
+import CFlashAttn
+import FlashAttn
+
+@c @implementation
+public func fa_last_error() -> UnsafePointer<CChar>! { cfa_last_error_message() }
+
+@c @implementation
+public func fa_last_error_operation() -> UnsafePointer<CChar>! { cfa_last_error_operation() }
+
+@c @implementation
+public func fa_last_error_argument() -> UnsafePointer<CChar>! { cfa_last_error_argument() }
+
+@c @implementation
+public func fa_last_error_log() -> UnsafePointer<CChar>! { cfa_last_error_log() }
+
+@c @implementation
+public func fa_abi_version() -> UInt32 { UInt32(FA_ABI_VERSION) }
+
+@c @implementation
+public func fa_version() -> UnsafePointer<CChar>! { ConstantText.version.pointer }
+
+@c @implementation
+public func fa_manifest_json() -> UnsafePointer<CChar>! { ConstantText.manifest.pointer }
+
+@c @implementation
+public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
+  switch kind {
+  case FA_STRUCT_ATTN_PARAMS: MemoryLayout<fa_attn_params>.size
+  case FA_STRUCT_ATTN_MASK_PARAMS: MemoryLayout<fa_attn_mask_params>.size
+  case FA_STRUCT_DEVICE_INFO: MemoryLayout<fa_device_info>.size
+  case FA_STRUCT_BUFFER_INFO: MemoryLayout<fa_buffer_info>.size
+  case FA_STRUCT_POOL_INFO: MemoryLayout<fa_pool_info>.size
+  case FA_STRUCT_CONSTANT: MemoryLayout<fa_constant>.size
+  case FA_STRUCT_ARGUMENT: MemoryLayout<fa_argument>.size
+  case FA_STRUCT_DISPATCH: MemoryLayout<fa_dispatch>.size
+  case FA_STRUCT_NODE_INFO: MemoryLayout<fa_node_info>.size
+  case FA_STRUCT_COUNTERS: MemoryLayout<fa_counters>.size
+  case FA_STRUCT_PREFILL_PROBLEM: MemoryLayout<fa_flash_attn_prefill_problem>.size
+  case FA_STRUCT_PREFILL_BUFFERS: MemoryLayout<fa_flash_attn_prefill_buffers>.size
+  case FA_STRUCT_TENSOR: MemoryLayout<fa_tensor>.size
+  case FA_STRUCT_ATTENTION: MemoryLayout<fa_attention_args>.size
+  default: 0
+  }
+}
+
+@c @implementation
+public func fa_counters_get(_ out: UnsafeMutablePointer<fa_counters>!) -> fa_status {
+  call { () throws(FAError) in
+    let counters = Counters.current
+    try store(
+      fa_counters(
+        dispatches: counters.dispatches, command_buffers: counters.commandBuffers, waits: counters.waits,
+        barriers: counters.barriers, auto_barriers: counters.automaticBarriers), out, "counters_get")
+  }
+}
+
+@c @implementation
+public func fa_counters_reset() -> fa_status {
+  Counters.reset()
+  return FA_OK
+}
+
+/// A C string that lives as long as its owner, or forever in a static.
+final class ConstantText: Sendable {
+  static let version = ConstantText(Library.version)
+  static let manifest = ConstantText(Library.manifest)
+
+  nonisolated(unsafe) let pointer: UnsafePointer<CChar>
+
+  init(_ text: String) {
+    let bytes = text.utf8CString
+    let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+    bytes.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { copy.initialize(from: base, count: source.count) }
+    }
+    pointer = UnsafePointer(copy)
+  }
+
+  deinit { pointer.deallocate() }
+}

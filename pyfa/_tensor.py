@@ -1,0 +1,107 @@
+"""Host arrays as ``fa_tensor``: pointer, dtype, shape and element strides, without a copy.
+
+What depends on dtype, shape and strides alone is worked out once and kept; a call copies it and adds the pointer.
+Shapes and dtypes are judged by the library; here only what its struct cannot express is refused.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from pyfa import _dlpack, _dtypes
+from pyfa._errors import invalid
+from pyfa._ffi import CData, ffi, lib
+
+_VOID = ffi.typeof("void *")
+_TENSOR = ffi.typeof("fa_tensor *")
+_RANK = len(ffi.new(_TENSOR).shape)
+_BF16: int = lib.FA_BF16
+
+
+class _RefusedError(Exception):
+    """What was expected and got, raised where the argument's name is not known."""
+
+
+def _describe(code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit: int, read_only: bool) -> CData:
+    """Make an ``fa_tensor`` without its pointer; an element is ``unit`` of what the strides count."""
+    if len(shape) > _RANK:
+        raise _RefusedError(f"at most {_RANK} dimensions", f"{len(shape)}")
+    struct = ffi.new(_TENSOR)
+    dense = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        # Where there is no second element to step to, NumPy may report any stride at all.
+        stride, rest = divmod(strides[axis], unit) if shape[axis] > 1 else (dense, 0)
+        if rest or stride < 0 or (axis == len(shape) - 1 and stride != 1):
+            raise _RefusedError(
+                "a contiguous last dimension and no stride that is negative or not a whole number of elements"
+                " (numpy.ascontiguousarray makes such a copy)",
+                f"shape {list(shape)} with strides {list(strides)}{' bytes' if unit > 1 else ''}",
+            )
+        struct.shape[axis], struct.strides[axis] = shape[axis], stride
+        dense *= max(shape[axis], 1)
+    struct.dtype, struct.rank, struct.read_only = code, len(shape), read_only
+    return struct[0]
+
+
+@lru_cache(maxsize=1024)
+def _describe_array(dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...], read_only: bool) -> CData:
+    return _describe(_dtypes.OPERAND[dtype], shape, strides, dtype.itemsize, read_only)
+
+
+def fill(operation: str, args: CData, name: str, tensor: Any, *, written: bool = False) -> _dlpack.Imported | None:
+    """Set one tensor of ``args`` to a NumPy array or DLPack tensor.
+
+    Parameters
+    ----------
+    operation : str
+        Named by errors.
+    args : cffi struct pointer
+        Struct with a field ``name`` of type ``fa_tensor``.
+    name : str
+        Field to set, and what errors call the tensor.
+    tensor : numpy.ndarray or SupportsDLPack
+        Its memory is used as it is.
+    written : bool
+        Whether the library writes to it.
+
+    Returns
+    -------
+    Imported or None
+        What was read of a DLPack tensor; to be kept, like ``tensor`` itself, until the library is done with the memory.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Not a tensor, or strides that the library cannot follow.
+    UnsupportedError
+        A dtype that the library does not know, or memory that is not the CPU's.
+    """
+    try:
+        if isinstance(tensor, np.ndarray) and not isinstance(tensor, np.ma.MaskedArray):
+            flags = tensor.flags
+            dtype = tensor.dtype
+            if dtype not in _dtypes.OPERAND:
+                raise _dtypes.unsupported_operand(operation, name, dtype)
+            struct = _describe_array(dtype, tensor.shape, tensor.strides, not (written and flags.writeable))
+            if not flags.c_contiguous:
+                pointer = ffi.cast(_VOID, tensor.__array_interface__["data"][0])
+            else:
+                # Much the cheapest way to the address, but the buffer protocol has no bfloat16.
+                pointer = ffi.from_buffer(tensor.view(_dtypes.UINT16) if struct.dtype == _BF16 else tensor)
+            imported = None
+        elif isinstance(tensor, _dlpack.SupportsDLPack) and not isinstance(tensor, np.ndarray):
+            imported = _dlpack.import_tensor(operation, name, tensor)
+            code = _BF16 if imported.code == lib.FA_U16 else imported.code
+            struct = _describe(code, imported.shape, imported.strides, 1, not written or imported.read_only)
+            pointer = imported.data
+        else:
+            kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
+            raise _RefusedError("a NumPy array or a DLPack tensor", kind)
+    except _RefusedError as refused:
+        raise invalid(operation, name, *refused.args) from None
+    setattr(args, name, struct)
+    getattr(args, name).data = pointer
+    return imported

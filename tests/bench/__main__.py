@@ -1,0 +1,91 @@
+"""``python -m tests.bench``: speed and overhead in one run, side by side with PyTorch.
+
+A time never fails the run: targets are shown as PASS or miss. A wrong result does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+import pyfa
+
+from . import overhead, prefill, report
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, and write bench.json and bench.png."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats (default: %(default)s)")
+    parser.add_argument("--block", type=float, default=0.05, help="seconds of each repeat (default: %(default)s)")
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        choices=[shape.name for shape in prefill.SHAPES],
+        metavar="NAME",
+        help="only these of: %(choices)s",
+    )
+    parser.add_argument("--dtypes", nargs="+", choices=list(prefill.DTYPES), default=list(prefill.DTYPES))
+    parser.add_argument("--output", type=Path, default=Path("build"), help="directory (default: %(default)s)")
+    options = parser.parse_args(argv)
+    if options.rounds < 1 or options.block <= 0:
+        parser.error("--rounds and --block need positive numbers")
+    options.output.mkdir(parents=True, exist_ok=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    torch.set_grad_enabled(False)
+
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    device = pyfa.default_device().info()
+    console.print(
+        f"{device.name}, {device.provider} {device.isa}, {cores} cores; torch {torch.__version__}, {cores} threads"
+    )
+    shapes = [shape for shape in prefill.SHAPES if not options.shapes or shape.name in options.shapes]
+    problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes]
+    results = [
+        prefill.measure(shape, dtype, options.rounds, options.block)
+        for shape, dtype in track(problems, "prefill", console=console, transient=True)
+    ]
+    console.print(report.prefill_table(results))
+    overheads = _overheads(options.output, options.rounds, options.block)
+    console.print(report.overhead_table(overheads))
+
+    record = {
+        "machine": {"platform": platform.platform(), "cores": cores, "device": asdict(device)},
+        "versions": {"pyfa": pyfa.__version__, "numpy": np.__version__, "torch": torch.__version__},
+        "rounds": options.rounds,
+        "prefill": [result.record() for result in results],
+        "overhead": [entry.record() for entry in overheads],
+    }
+    (options.output / "bench.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    report.save_plot(options.output / "bench.png", results)
+    console.print(f"written: {options.output / 'bench.json'}, {options.output / 'bench.png'}")
+    wrong = [result for result in results if not result.right]
+    for result in wrong:
+        print(f"wrong result: {result.shape} {result.dtype} differs by {result.difference:.2e}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _overheads(build: Path, rounds: int, block: float) -> list[report.Overhead]:
+    python = prefill.decode_step(rounds, block)["pyfa.attention"].median
+    native = overhead.measure(build)
+    return [
+        report.Overhead("pyfa.attention, B1 H1 L1 D64 f32", 1e6 * python, 40.0),
+        report.Overhead("C: encode, commit, wait; a no-op kernel", native.get("noop"), 10.0),
+        report.Overhead("C: encode, commit, wait; the smallest prefill", native["prefill"], None),
+        report.Overhead("C: commit, wait; an empty encoder", native["empty"], 10.0),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

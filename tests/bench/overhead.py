@@ -1,0 +1,44 @@
+"""Overhead of one submission through the C interface: builds and runs overhead.c against the loaded library."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pyfa
+
+HERE = Path(__file__).resolve().parent
+INCLUDE = HERE.parents[1] / "Sources" / "CFlashAttn" / "include"
+
+
+def measure(build: Path) -> dict[str, float]:
+    """Return microseconds by case.
+
+    "empty" encodes nothing, "prefill" the smallest attention there is, "noop" a kernel that does nothing; the last is
+    missing where the device runs no shader text.
+
+    Raises
+    ------
+    RuntimeError
+        There is no C compiler, or the program fails.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("clang")
+    if compiler is None:
+        raise RuntimeError("overhead.c needs a C compiler: set CC")
+    library = Path(pyfa.library_path).resolve()
+    program = build / "bench-overhead"
+    source = str(HERE / "overhead.c")
+    flags = ["-std=gnu17", "-O2", "-Wall", "-Wextra", f"-I{INCLUDE}", f"-Wl,-rpath,{library.parent}"]
+    _run([compiler, *flags, source, str(library), "-o", str(program)])
+    found: dict[str, float] = json.loads(_run([str(program)]))
+    return found
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout

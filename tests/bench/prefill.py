@@ -1,0 +1,156 @@
+"""Prefill beside PyTorch's CPU attention: the operation on prepared buffers, and `pyfa.attention` end to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+import pyfa
+
+from .timing import Time, interleaved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
+# Largest difference from torch that rounding explains: values are below 5, one unit in the last place each.
+TOLERANCE = {"f32": 1e-4, "f16": 1e-2, "bf16": 6e-2}
+TARGET = 1.0  # not slower than torch
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One problem; q_len is kv_len."""
+
+    name: str
+    heads: int
+    kv_heads: int
+    length: int
+    head_dim: int
+    causal: bool = False
+    batch: int = 1
+
+    @property
+    def flops(self) -> float:
+        """Two multiply-adds for each head, attended pair and element."""
+        pairs = self.length * (self.length + 1) / 2 if self.causal else self.length**2
+        return 4.0 * self.batch * self.heads * self.head_dim * pairs
+
+    def __str__(self) -> str:
+        heads = f"{self.heads}" if self.heads == self.kv_heads else f"{self.heads}:{self.kv_heads}"
+        return f"B{self.batch} H{heads} L{self.length} D{self.head_dim}{' causal' if self.causal else ''}"
+
+
+SHAPES = (
+    Shape("native", heads=12, kv_heads=12, length=512, head_dim=64),
+    Shape("causal", heads=12, kv_heads=12, length=512, head_dim=64, causal=True),
+    Shape("gqa", heads=8, kv_heads=2, length=512, head_dim=64, causal=True),
+    Shape("long", heads=12, kv_heads=12, length=2048, head_dim=64),
+    Shape("narrow", heads=12, kv_heads=12, length=512, head_dim=32),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One problem in one dtype."""
+
+    shape: Shape
+    dtype: str
+    times: dict[str, Time]
+    """Of "op", "attention" and "torch"."""
+    difference: float
+    """Largest absolute difference between pyfa's and torch's result."""
+
+    def ratio(self, contender: str) -> float:
+        """How many times as fast as torch."""
+        return self.times["torch"].median / self.times[contender].median
+
+    def gflops(self, contender: str) -> float:
+        """Billions of operations in a second."""
+        return self.shape.flops / self.times[contender].median / 1e9
+
+    @property
+    def met(self) -> bool:
+        """Whether neither way of calling is slower than torch."""
+        return min(self.ratio("op"), self.ratio("attention")) >= TARGET
+
+    @property
+    def right(self) -> bool:
+        """Whether both computed the same; false for NaN."""
+        return self.difference <= TOLERANCE[self.dtype]
+
+    def record(self) -> dict[str, Any]:
+        """Return what the JSON file holds."""
+        times = {
+            name: {
+                "ms": 1e3 * time.median,
+                "ms_quartiles": [1e3 * time.lower, 1e3 * time.upper],
+                "gflops": self.gflops(name),
+            }
+            for name, time in self.times.items()
+        }
+        return {
+            "name": self.shape.name,
+            "shape": str(self.shape),
+            "dtype": self.dtype,
+            "times": times,
+            "op_over_torch": self.ratio("op"),
+            "attention_over_torch": self.ratio("attention"),
+            "not_slower": self.met,
+            "difference": self.difference,
+        }
+
+
+def measure(shape: Shape, dtype: str, rounds: int, block: float) -> Result:
+    """Run one problem with every contender."""
+    rng = np.random.default_rng(0)
+    q, k, v = (
+        rng.standard_normal((shape.batch, heads, shape.length, shape.head_dim)).astype(DTYPES[dtype])
+        for heads in (shape.heads, shape.kv_heads, shape.kv_heads)
+    )
+    buffers = [pyfa.Buffer.from_array(x) for x in (q, k, v)]
+    out = pyfa.Buffer.zeros(q.shape, q.dtype)
+    tensors = [_tensor(x) for x in (q, k, v)]
+    theirs = _fastest_torch(tensors, shape)
+    calls: dict[str, Callable[[], object]] = {
+        "op": lambda: pyfa.ops.flash_attn_prefill(*buffers, out, causal=shape.causal),
+        "attention": lambda: pyfa.attention(q, k, v, causal=shape.causal),
+        "torch": theirs,
+    }
+    expected = theirs().float().numpy()
+    calls["op"]()
+    results = [out.read(), pyfa.attention(q, k, v, causal=shape.causal)]
+    difference = float(np.max([np.abs(x.astype(np.float32) - expected).max() for x in results]))
+    return Result(shape, dtype, interleaved(calls, rounds, block), difference)
+
+
+def decode_step(rounds: int, block: float) -> dict[str, Time]:
+    """Time the smallest call, which is nothing but overhead: one query, one key, one head."""
+    q, k, v = np.random.default_rng(0).standard_normal((3, 1, 1, 1, 64)).astype(np.float32)
+    return interleaved({"pyfa.attention": lambda: pyfa.attention(q, k, v)}, rounds, block)
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Copy to torch; NumPy's bfloat16 goes by its bits."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.uint16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def _fastest_torch(tensors: list[torch.Tensor], shape: Shape) -> Callable[[], torch.Tensor]:
+    """Of torch's ways to say the same, take the one that is faster here: grouped heads, or repeated kv heads."""
+    attention, causal = torch.nn.functional.scaled_dot_product_attention, shape.causal
+    q, k, v = tensors
+    if shape.heads == shape.kv_heads:
+        return lambda: attention(q, k, v, is_causal=causal)
+    many_k, many_v = (x.repeat_interleave(shape.heads // shape.kv_heads, dim=1) for x in (k, v))
+    ways = {
+        "grouped": lambda: attention(q, k, v, is_causal=causal, enable_gqa=True),
+        "repeated": lambda: attention(q, many_k, many_v, is_causal=causal),
+    }
+    times = interleaved(ways, rounds=3, block=0.02)
+    return ways[min(ways, key=lambda name: times[name].median)]

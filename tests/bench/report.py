@@ -1,0 +1,109 @@
+"""The bench's table, JSON file and plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from rich.table import Table
+from rich.text import Text
+
+from .prefill import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .prefill import Result
+
+NAMES = {"op": "pyfa, prepared buffers", "attention": "pyfa.attention", "torch": "torch SDPA"}
+COLOURS = {"op": "#123a5a", "attention": "#4d9db8", "torch": "#e07a3f"}
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """One figure of per-call overhead, in microseconds."""
+
+    name: str
+    found: float | None
+    """None if it could not be measured."""
+    target: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is within its target, if it has one and was measured."""
+        return None if self.found is None or self.target is None else self.found <= self.target
+
+    def record(self) -> dict[str, Any]:
+        """Return what the JSON file holds."""
+        return {"name": self.name, "us": self.found, "target_us": self.target, "met": self.met}
+
+
+def mark(met: bool | None) -> Text:
+    """Show whether a target is met."""
+    if met is None:
+        return Text("-", style="dim")
+    return Text("PASS", style="bold green") if met else Text("miss", style="bold yellow")
+
+
+def prefill_table(results: Sequence[Result]) -> Table:
+    """Return times, speeds and ratios."""
+    table = Table(title=f"Prefill against torch (pass: at least {TARGET:g} x as fast)", title_justify="left")
+    table.add_column("problem")
+    table.add_column("dtype")
+    for name in NAMES.values():
+        table.add_column(f"{name}\nms (GF/s)", justify="right")
+    table.add_column("op x", justify="right")
+    table.add_column("attention x", justify="right")
+    table.add_column("difference", justify="right")
+    table.add_column("")
+    for index, result in enumerate(results):
+        times = [f"{1e3 * result.times[name].median:.2f} ({result.gflops(name):.0f})" for name in NAMES]
+        ratios = [f"{result.ratio(name):.2f}" for name in ("op", "attention")]
+        last = index + 1 == len(results) or results[index + 1].shape != result.shape
+        verdict = mark(result.met) if result.right else Text("WRONG", style="bold red")
+        row = [str(result.shape), result.dtype, *times, *ratios, f"{result.difference:.1e}", verdict]
+        table.add_row(*row, end_section=last)
+    return table
+
+
+def overhead_table(overheads: Sequence[Overhead]) -> Table:
+    """Return per-call overheads and their targets."""
+    table = Table(title="Overhead of one call", title_justify="left")
+    table.add_column("what")
+    table.add_column("microseconds", justify="right")
+    table.add_column("target", justify="right")
+    table.add_column("")
+    for entry in overheads:
+        found = "not available" if entry.found is None else f"{entry.found:.2f}"
+        target = "" if entry.target is None else f"{entry.target:g}"
+        table.add_row(entry.name, found, target, mark(entry.met))
+    return table
+
+
+def save_plot(path: Path, results: Sequence[Result]) -> None:
+    """Write bars of GF/s, three for each problem and dtype."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = list(reversed(results))
+    figure, axes = plt.subplots(figsize=(10.5, 1.6 + 0.52 * len(rows)), layout="constrained")
+    for offset, name in zip((0.27, 0.0, -0.27), NAMES, strict=True):
+        places = [index + offset for index in range(len(rows))]
+        speeds = [row.gflops(name) for row in rows]
+        bars = axes.barh(places, speeds, height=0.25, color=COLOURS[name], label=NAMES[name])
+        shown = [
+            f"{speed:.0f}" if name == "torch" else f"{speed:.0f}  ({row.ratio(name):.1f}x)"
+            for speed, row in zip(speeds, rows, strict=True)
+        ]
+        axes.bar_label(bars, shown, padding=4, fontsize=7.5, color="#1d2733")
+    axes.set_yticks(range(len(rows)), [f"{row.shape}  {row.dtype}" for row in rows], fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("GF/s, more is better; in brackets: times as fast as torch", fontsize=9)
+    axes.set_title("Prefill attention, same run, medians", loc="left", fontsize=13)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.margins(x=0.1, y=0.01)
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

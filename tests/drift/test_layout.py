@@ -1,0 +1,76 @@
+"""One layout of every struct: in C's own assertions, in cffi's reading of the header, in the built library."""
+
+import re
+
+import pytest
+
+from pyfa._ffi import ffi, lib
+
+# What published shaders of this family were compiled for: field names of the header, byte offsets.
+EXPECTED = {
+    "fa_attn_params": (
+        160,
+        {
+            "B": 0,
+            "H": 4,
+            "D": 8,
+            "qL": 12,
+            "kL": 16,
+            "gqa_factor": 20,
+            "scale": 24,
+            "softcap": 28,
+            "NQ": 32,
+            "NK": 36,
+            "NQ_aligned": 40,
+            "NK_aligned": 44,
+            "qL_rem": 48,
+            "kL_rem": 52,
+            "qL_off": 56,
+            "reserved": 60,
+            "Q_strides": 64,
+            "K_strides": 88,
+            "V_strides": 112,
+            "O_strides": 136,
+        },
+    ),
+    "fa_attn_mask_params": (24, {"M_strides": 0}),
+}
+
+
+@pytest.fixture(scope="module")
+def assertions(root):
+    """Return what layout.c asserts: {struct: (size, {field: offset})}."""
+    text = (root / "Sources/CFlashAttn/layout.c").read_text(encoding="utf-8")
+    sizes = re.findall(r"^CHECK_SIZE\((\w+), (\d+)\);", text, flags=re.MULTILINE)
+    found = {name: (int(size), {}) for name, size in sizes}
+    for name, field, offset in re.findall(r"^CHECK_FIELD\((\w+), (\w+), (\d+)\);", text, flags=re.MULTILINE):
+        found[name][1][field] = int(offset)
+    return found
+
+
+def test_c_asserts_the_expected_layout(assertions):
+    assert assertions == EXPECTED
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_cffi_reads_the_expected_layout(name):
+    struct = ffi.typeof(name)
+    assert (ffi.sizeof(struct), {field: info.offset for field, info in struct.fields}) == EXPECTED[name]
+
+
+def test_every_struct_of_params_h_is_expected(root):
+    text = (root / "Sources/CFlashAttn/include/flash_attn_params.h").read_text(encoding="utf-8")
+    assert set(re.findall(r"typedef struct (\w+)", text)) == set(EXPECTED)
+
+
+def test_struct_kinds_cover_every_struct_of_the_header(c_headers):
+    declared = set(re.findall(r"typedef struct (\w+) {", c_headers))
+    kinds = ffi.typeof("fa_struct_kind").relements
+    assert len(kinds) == len(declared)
+    # Every declared struct has the size of one kind: the library was built from this header.
+    built = sorted(lib.fa_sizeof(kind) for kind in kinds.values())
+    assert built == sorted(ffi.sizeof(name) for name in declared)
+
+
+def test_unknown_struct_kind_has_no_size():
+    assert lib.fa_sizeof(len(ffi.typeof("fa_struct_kind").relements)) == 0

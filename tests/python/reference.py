@@ -1,0 +1,57 @@
+"""The oracle: attention in float64 NumPy, straight from its definition, and how far a result may be from it."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+
+# Largest error over the largest reference value.
+TOLERANCE = {DTYPES["f32"]: 2e-6, DTYPES["f16"]: 1e-3, DTYPES["bf16"]: 8e-3}
+# Largest absolute error of the log-sum-exp, whose values are a few units here.
+LSE_TOLERANCE = {DTYPES["f32"]: 1e-5, DTYPES["f16"]: 1e-5, DTYPES["bf16"]: 1e-5}
+
+
+def attention(q, k, v, *, causal=False, mask=None, scale=None, layout="bhld", q_offset=None):
+    """Return the output in the layout of q, and the LSE [B, H, qL], both float64."""
+    q, k, v = (np.asarray(x).astype(np.float64) for x in (q, k, v))
+    if layout == "blhd":
+        q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
+    q_len, kv_len, heads = q.shape[2], k.shape[2], q.shape[1]
+    k, v = (np.repeat(x, heads // x.shape[1], axis=1) for x in (k, v))
+    scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.ndim == 3:
+            mask = mask[:, None]
+        if mask.dtype in (np.bool_, np.uint8):
+            scores = np.where(mask.astype(bool), scores, -np.inf)
+        else:
+            scores = scores + mask.astype(np.float64)
+    if causal:
+        limit = np.arange(q_len) + (kv_len - q_len if q_offset is None else q_offset)
+        scores = np.where(np.arange(kv_len) <= limit[:, None], scores, -np.inf)
+    top = scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isinf(top), 0, top))
+    total = weights.sum(axis=-1, keepdims=True)
+    out = np.divide(weights @ v, total, out=np.zeros(q.shape), where=total > 0)
+    with np.errstate(divide="ignore"):
+        lse = (np.log(total) + np.where(np.isinf(top), 0, top))[..., 0]
+    return out.swapaxes(1, 2) if layout == "blhd" else out, lse
+
+
+def assert_close(out, expected, dtype=None):
+    """Compare an output with the oracle's, by the tolerance of its dtype."""
+    dtype = out.dtype if dtype is None else dtype
+    assert out.shape == expected.shape
+    error = np.abs(out.astype(np.float64) - expected).max()
+    bound = TOLERANCE[dtype] * np.abs(expected).max()
+    assert error <= bound, f"error {error:.3g}, at most {bound:.3g} allowed"
+
+
+def assert_lse_close(lse, expected, dtype):
+    """Compare a log-sum-exp with the oracle's; infinities must be the same."""
+    assert lse.dtype == np.float32
+    assert lse.shape == expected.shape
+    np.testing.assert_allclose(lse, expected, rtol=0, atol=LSE_TOLERANCE[dtype])
