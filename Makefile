@@ -79,7 +79,7 @@ test-swift: need-swift ## Run the Swift tests
 	set -o pipefail; swift test --skip-build $(STRICT_FLAGS) $(SWIFT_TEST_ARGS) 2>&1 | tee build/test-swift.log
 
 .PHONY: test-py
-test-py: $(VENV)/.have-test lib ## Run the Python and drift tests and the doctests
+test-py: $(VENV)/.have-test $(VENV)/.have-demo lib ## Run the Python and drift tests and the doctests
 	@mkdir -p build
 	set -o pipefail; $(BIN)/python -m pytest $(PYTEST_ARGS) 2>&1 | tee build/test-py.log
 
@@ -88,7 +88,7 @@ ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN
 
 # Sanitizers see the C and C++ of the library, not its Swift nor the interpreter.
 .PHONY: test-asan
-test-asan: $(VENV)/.have-test ## Run the Python tests on a library built with sanitizers (Linux)
+test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the Python tests on a library built with sanitizers (Linux)
 	@scripts/need.sh swift
 	swift build $(ASAN_LIB_FLAGS)
 	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \

@@ -128,7 +128,9 @@ class Buffer(Handle):
         Raises
         ------
         FileError
-            The file cannot be opened or mapped, or is too short.
+            The file cannot be opened or mapped.
+        InvalidArgumentError
+            It is too short.
         """
         operation = "Buffer.map_file"
         name = text(operation, "path", os.fspath(path))

@@ -136,7 +136,7 @@ def result(ctype: str, function: Callable[..., int], *arguments: object) -> CDat
 
 def choices(enum: str, prefix: str) -> dict[str, int]:
     """Return an enum of the header by lower-case names: ``FA_OP_SOFTMAX`` is ``"softmax"``."""
-    return {name.removeprefix(prefix).lower(): value for name, value in ffi.typeof(enum).relements.items()}
+    return {name.removeprefix(prefix).lower(): value for value, name in sorted(ffi.typeof(enum).elements.items())}
 
 
 def choose(operation: str, argument: str, table: dict[str, int], value: object) -> int:

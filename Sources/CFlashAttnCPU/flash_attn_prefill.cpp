@@ -114,6 +114,7 @@ const char *run_flash_attn_prefill(const PrefillKernel &kernel, const sm_dispatc
   const int64_t kv_counts[3] = {batches, kv_heads, params.kL};
 
   PrefillProblem problem = {};
+  problem.kernel = kernel.name;
   const Elem elem = kernel.elem;
   const char *error = bind(kernel, dispatch, Q, "Q", elem, q_counts, params.Q_strides, params.D, &problem.q);
   if (!error) error = bind(kernel, dispatch, K, "K", elem, kv_counts, params.K_strides, params.D, &problem.k);
@@ -130,25 +131,22 @@ const char *run_flash_attn_prefill(const PrefillKernel &kernel, const sm_dispatc
     error = check_bound(kernel.name, dispatch, MASK_PARAMS, "mask_params", sizeof mask_params);
     if (error) return error;
     std::memcpy(&mask_params, dispatch.buffers[MASK_PARAMS].data, sizeof mask_params);
-    const Elem mask_elem = kernel.mask == Mask::boolean ? Elem::boolean : elem;
-    error = bind(kernel, dispatch, MASK, "mask", mask_elem, q_counts, mask_params.M_strides, params.kL, &problem.mask);
+    problem.masked = true;
+    problem.mask_elem = kernel.mask == Mask::boolean ? Elem::boolean : elem;
+    error = bind(kernel, dispatch, MASK, "mask", problem.mask_elem, q_counts, mask_params.M_strides, params.kL,
+                 &problem.mask);
     if (error) return error;
-    problem.mask_kind = kernel.mask;
   }
 
   if (bool_constant(dispatch, HAS_LSE, false)) {
     const int64_t strides[3] = {int64_t(params.H) * params.qL, params.qL, 1};
-    Operand lse;
-    error = bind(kernel, dispatch, LSE, "LSE", Elem::f32, q_counts, strides, 1, &lse);
+    error = bind(kernel, dispatch, LSE, "LSE", Elem::f32, q_counts, strides, 1, &problem.lse);
     if (error) return error;
-    problem.lse = reinterpret_cast<float *>(lse.data);
   }
 
   problem.batches = int(batches);
   problem.heads = int(heads);
   problem.rows = int(rows);
-  problem.all_heads = params.H;
-  problem.all_rows = params.qL;
   problem.group = params.gqa_factor;
   problem.causal = bool_constant(dispatch, DO_CAUSAL, false);
   problem.causal_offset = params.qL_off;

@@ -6,6 +6,8 @@
 
 namespace fa {
 
+enum class Mask { additive, boolean };
+
 /// What a host name stands for.
 struct PrefillKernel {
   const char *name;

@@ -4,7 +4,8 @@
 #include "prefill/problem.h"
 
 #define FA_ISA avx512
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), \
+                             apply_to = function)
 #include "simd/avx512.h"
 
 #include "rooms.h"

@@ -2,14 +2,6 @@
 #ifndef FA_CPU_ROOMS_H
 #define FA_CPU_ROOMS_H
 
-#include "simd/math.h"
-
-#include "prefill/tiles.h"
-
-#include "prefill/pack.h"
-
-#include "prefill/panel.h"
-
 #include "prefill/prefill.h"
 
 #endif

@@ -12,8 +12,8 @@
 namespace softmetal {
 namespace {
 
-/// How long to look at a variable before sleeping on it: longer than the gap between two dispatches, shorter than anyone
-/// would notice on a busy machine.
+/// How long to look at a variable before sleeping on it: longer than the gap between two dispatches, shorter than
+/// anyone would notice on a busy machine.
 constexpr std::chrono::microseconds kSpin{10};
 constexpr uint32_t kMostWorkers = 1024;
 
@@ -102,7 +102,9 @@ void ThreadPool::AwaitChange(const std::atomic<uint32_t> &value, uint32_t old) {
 
 void ThreadPool::Wake() {
   // Passing through the lock puts the change before the look of whoever is about to sleep.
-  { std::lock_guard<std::mutex> lock(sleep_); }
+  {
+    std::lock_guard<std::mutex> lock(sleep_);
+  }
   changed_.notify_all();
 }
 

@@ -29,9 +29,9 @@ class Report:
 
     def opening(self, directory: Path, config: Config, sentences: int, dtype: str) -> None:
         """Say what is about to run."""
-        self._console.print(Text(f"{sentences} sentences, model {directory}", style="dim"))
+        self._console.print(Text(f"{sentences} sentences, model {directory}", style="dim"), soft_wrap=True)
         shape = f"{config.layers} layers x {config.heads} heads x {config.head_dim}"
-        self._console.print(Text(f"attention: {shape}, {dtype}, on {_device()}", style="dim"))
+        self._console.print(Text(f"attention: {shape}, {dtype}, on {_device()}", style="dim"), soft_wrap=True)
 
     def truncated(self, texts: Sequence[str], limit: int) -> None:
         """Name the texts that lost their end."""
@@ -99,10 +99,10 @@ class Report:
 
     def saved(self, path: Path) -> None:
         """Say where the plot is."""
-        self._console.print(Text(f"similarity plot: {path}"))
+        self._console.print(Text(f"similarity plot: {path}"), soft_wrap=True)
 
 
 def _device() -> str:
     info = pyfa.default_device().info()
-    parts = f"{info.backend} {info.name}", info.provider if info.provider != "metal" else "", info.isa
-    return ", ".join(part for part in parts if part)
+    # On a Mac the provider says nothing new and there is no instruction set.
+    return f"{info.name} ({info.provider} kernels, {info.isa})" if info.isa else info.name

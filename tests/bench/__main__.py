@@ -22,6 +22,8 @@ import pyfa
 
 from . import overhead, prefill, report
 
+BUSY = 0.5  # load average for each core
+
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, and write bench.json and bench.png."""
@@ -50,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     console.print(
         f"{device.name}, {device.provider} {device.isa}, {cores} cores; torch {torch.__version__}, {cores} threads"
     )
+    # Before the bench makes its own.
+    load = os.getloadavg()[0]
+    if load > BUSY * cores:
+        console.print(f"[yellow]load {load:.1f}: other programs are running, so read ratios with care[/]")
     shapes = [shape for shape in prefill.SHAPES if not options.shapes or shape.name in options.shapes]
     problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes]
     results = [
@@ -61,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     console.print(report.overhead_table(overheads))
 
     record = {
-        "machine": {"platform": platform.platform(), "cores": cores, "device": asdict(device)},
+        "machine": {"platform": platform.platform(), "cores": cores, "load": load, "device": asdict(device)},
         "versions": {"pyfa": pyfa.__version__, "numpy": np.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
         "prefill": [result.record() for result in results],
@@ -82,7 +88,7 @@ def _overheads(build: Path, rounds: int, block: float) -> list[report.Overhead]:
     return [
         report.Overhead("pyfa.attention, B1 H1 L1 D64 f32", 1e6 * python, 40.0),
         report.Overhead("C: encode, commit, wait; a no-op kernel", native.get("noop"), 10.0),
-        report.Overhead("C: encode, commit, wait; the smallest prefill", native["prefill"], None),
+        report.Overhead("C: encode, commit, wait; the smallest prefill", native["prefill"], 10.0),
         report.Overhead("C: commit, wait; an empty encoder", native["empty"], 10.0),
     ]
 

@@ -21,7 +21,7 @@ def prototypes(c_headers):
 
 @pytest.fixture(scope="module")
 def exported(library_path):
-    flags = ["-gUj"] if sys.platform == "darwin" else ["-D", "--defined-only", "--format=just-symbols"]
+    flags = ["-gUj"] if sys.platform == "darwin" else ["-D", "--extern-only", "--defined-only", "--format=just-symbols"]
     names = run("nm", *flags, str(library_path)).split()
     # Mach-O puts an underscore in front of C names; GNU nm shows symbol versions.
     return sorted(name.split("@")[0].removeprefix("_") if sys.platform == "darwin" else name for name in names)

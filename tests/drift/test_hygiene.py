@@ -8,10 +8,11 @@ import pytest
 from tests.drift.conftest import ROOT
 
 TEXT = {".c", ".cpp", ".def", ".h", ".hpp", ".md", ".metal", ".py", ".sh", ".swift", ".toml", ".yml", ""}
-BUILT = {".build", ".git", ".venv", ".hypothesis", "_native", "build", "dist", "__pycache__"}
+BUILT = {".build", ".git", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".swiftpm", ".venv"}
+BUILT |= {"__pycache__", "_native", "build", "dist"}
 # Taken apart, so that this file does not find itself.
 LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|fatal" r"Error\(|\btry" r"!")
-MACHINE = re.compile(r"(?<![\w.$])/(?:Users|home|root|work|tmp|opt)/\w")
+MACHINE = re.compile(r"(?<![\w.$])/(?:Users|home|root|work|opt)/\w")
 LONGEST = 700
 
 

@@ -68,12 +68,12 @@ def test_blocks_are_structs_of_the_header(room, shader):
 
     for block in room["blocks"]:
         assert ffi.sizeof(block["type"]) == block["bytes"]
-        assert re.search(rf"constant {block['type']}& {block['name']}\b", shader)
+        assert re.search(rf"constant {block['type']} ?& ?{block['name']}\b", shader)
 
 
 def test_read_only_operands_are_const(room, shader):
     for operand in room["operands"]:
-        declaration = re.search(rf"device (const )?\w+\* \w+\s*\[\[buffer\({operand['slot']}\)", shader)
+        declaration = re.search(rf"device (const )?\w+ ?\* ?\w+\s*\[\[buffer\({operand['slot']}\)", shader)
         assert (declaration.group(1) is not None) == (operand["access"] == "read"), operand["name"]
 
 

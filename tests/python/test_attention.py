@@ -119,8 +119,9 @@ def test_what_causal_hides_does_not_matter(rng, dtype, value, key, device):
     k[:, :, key] = value
     v[:, :, key] = value
     out, lse = pyfa.attention(q, k, v, causal=True, return_lse=True, device=device)
-    np.testing.assert_array_equal(out[:, :, :key], clean[:, :, :key])
-    np.testing.assert_array_equal(lse[:, :, :key], clean_lse[:, :, :key])
+    if key > 0:
+        reference.assert_close(out[:, :, :key], clean[:, :, :key].astype(np.float64))
+        np.testing.assert_array_equal(lse[:, :, :key], clean_lse[:, :, :key])
     if np.isnan(value):
         assert np.isnan(out[:, :, key:].astype(np.float32)).all()
 

@@ -46,21 +46,17 @@ def test_strided_out(rng, name, device):
     q, k, v = (rng.standard_normal((2, 3, 40, 64), dtype=np.float32) for _ in range(3))
     plain = pyfa.attention(q, k, v, device=device)
     out = dict(views(np.full_like(q, 7)))[name]
-    memory = out if out.base is None else out.base
-    outside = np.ones(memory.shape, bool)
-    np.lib.stride_tricks.as_strided(outside, out.shape, [s // 4 for s in out.strides])[...] = False
-    before = memory[outside.reshape(memory.shape)] if out.base is None else None
     assert pyfa.attention(q, k, v, out=out, device=device) is out
     np.testing.assert_array_equal(out, plain)
-    if before is not None:
-        np.testing.assert_array_equal(memory[outside], before)
 
 
 def test_out_leaves_what_lies_between_its_rows(rng, device):
     q = rng.standard_normal((1, 2, 40, 64), dtype=np.float32)
-    wide = np.full((1, 2, 40, 80), 7, np.float32)
-    pyfa.attention(q, q, q, out=wide[..., :64], device=device)
-    assert (wide[..., 64:] == 7).all()
+    wide = np.full((1, 2, 81, 80), 7, np.float32)
+    pyfa.attention(q, q, q, out=wide[:, :, 1::2, :64], device=device)
+    assert not (wide[:, :, 1::2, :64] == 7).any()
+    wide[:, :, 1::2, :64] = 7
+    assert (wide == 7).all()
 
 
 def test_broadcast_operands(rng, device):

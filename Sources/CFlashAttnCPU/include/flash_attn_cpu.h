@@ -17,7 +17,8 @@ extern "C" {
 const sm_native_kernel *fa_cpu_kernels(uint32_t *count);
 
 /// The instruction set the kernels use on this machine: "avx512bf16", "avx512", "x86-64-v3" or "portable".
-/// The environment variable PYFA_ISA names a lesser one to use instead; it is read once.
+/// The environment variable PYFA_ISA names a lesser one to use instead; it is read once. If it names none that this
+/// machine has, every kernel fails, and this is the text of the error.
 const char *fa_cpu_isa(void);
 
 #pragma GCC visibility pop

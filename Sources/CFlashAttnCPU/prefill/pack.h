@@ -2,6 +2,8 @@
 #ifndef FA_CPU_PREFILL_PACK_H
 #define FA_CPU_PREFILL_PACK_H
 
+#include "tiles.h"
+
 namespace fa::FA_ISA {
 
 /// VW elements as floats. A boolean mask becomes the additive one: 0 for true, -infinity for false.
@@ -70,7 +72,8 @@ FA_NOINLINE void pack_queries(const char *q, int64_t stride, int64_t first, int 
 template <Elem elem, int D>
 FA_NOINLINE void pack_keys(const char *k, int64_t stride, int keys, float *packed) {
   for (int key = 0; key < keys; key++) {
-    for (int d = 0; d < D; d += VW) store(packed + int64_t(key) * D + d, widen<elem>(k + key * stride + d * elem_bytes(elem)));
+    const char *row = k + key * stride;
+    for (int d = 0; d < D; d += VW) store(packed + key * D + d, widen<elem>(row + d * elem_bytes(elem)));
   }
 }
 

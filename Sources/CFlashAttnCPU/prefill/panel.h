@@ -2,6 +2,10 @@
 #ifndef FA_CPU_PREFILL_PANEL_H
 #define FA_CPU_PREFILL_PANEL_H
 
+#include "../simd/math.h"
+#include "pack.h"
+#include "problem.h"
+
 namespace fa::FA_ISA {
 
 /// K and V of one kv head as the products read them.
@@ -27,7 +31,7 @@ struct alignas(64) PanelMemory {
 
 /// Scores are final when they are natural logarithms; plain ones are final up to the factor `scale`, which is > 0.
 FA_INLINE bool scores_are_plain(const PrefillProblem &problem) {
-  return problem.scale > 0.0f && problem.softcap == 0.0f && problem.mask_kind == Mask::none;
+  return problem.scale > 0.0f && problem.softcap == 0.0f && !problem.masked;
 }
 
 /// Applies scale, softcap and mask to one vector's scores.
@@ -41,7 +45,7 @@ FA_INLINE void finish_scores(const PrefillProblem &problem, int keys, const floa
     }
   }
   const vf factor = problem.softcap != 0.0f ? splat(1.0f) : scale;
-  if (problem.mask_kind == Mask::none) {
+  if (!problem.masked) {
     for (int key = 0; key < keys; key++) {
       float *at = scores + key * panel_rows;
       store(at, load<vf>(at) * factor);
@@ -111,27 +115,26 @@ FA_INLINE void softmax_step(const float *scores, int keys, float scale, float *w
   store(sum, fma(load<vf>(sum), shrink, total[0] + total[1]));
 }
 
-/// Packs the mask of a block; as pack_mask.
-FA_INLINE int block_mask(const PrefillProblem &problem, Elem elem, const char *mask, int64_t first, int lead, int keys,
+/// Packs a block of the mask; as pack_mask.
+FA_INLINE int block_mask(const PrefillProblem &problem, const char *mask, int64_t first, int lead, int keys,
                          float *packed) {
   const int64_t stride = problem.mask.strides[2];
-  if (problem.mask_kind == Mask::boolean) {
-    return pack_mask<Elem::boolean>(mask, stride, first, lead, problem.rows, keys, packed);
-  }
-  switch (elem) {
+  switch (problem.mask_elem) {
     case Elem::f32:
       return pack_mask<Elem::f32>(mask, stride, first, lead, problem.rows, keys, packed);
     case Elem::f16:
       return pack_mask<Elem::f16>(mask, stride, first, lead, problem.rows, keys, packed);
-    default:
+    case Elem::bf16:
       return pack_mask<Elem::bf16>(mask, stride, first, lead, problem.rows, keys, packed);
+    case Elem::boolean:
+      return pack_mask<Elem::boolean>(mask, stride, first, lead, problem.rows, keys, packed);
   }
 }
 
 /// The keys of a panel, whose Q^T is packed, whose lane 0 is row `first` and whose vectors before `lead` are unused.
 template <Arithmetic arithmetic, int D>
-FA_NOINLINE void attend_keys(const PrefillProblem &problem, Elem elem, const KvHead &kv, const char *mask,
-                             int64_t first, int lead, PanelMemory<arithmetic, D> &memory) {
+FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, const char *mask, int64_t first, int lead,
+                             PanelMemory<arithmetic, D> &memory) {
   // One past the last key that some row of each vector attends.
   int64_t reach[panel_vectors];
   for (int n = 0; n < panel_vectors; n++) {
@@ -151,10 +154,11 @@ FA_NOINLINE void attend_keys(const PrefillProblem &problem, Elem elem, const KvH
       if (limits[n] > 0) active = n;
     }
     const int keys = limits[panel_vectors - 1];
-    if (problem.mask_kind != Mask::none) {
-      const int masked = block_mask(problem, elem, mask + key * elem_bytes(problem.mask_kind == Mask::boolean ? Elem::boolean : elem), first, active, keys, memory.mask);
-      for (int n = active; n < masked; n++) limits[n] = 0;
-      active = masked;
+    if (problem.masked) {
+      const int attended =
+          block_mask(problem, mask + key * elem_bytes(problem.mask_elem), first, active, keys, memory.mask);
+      for (int n = active; n < attended; n++) limits[n] = 0;
+      active = attended;
       if (active == panel_vectors) continue;
     }
 
@@ -192,18 +196,16 @@ FA_NOINLINE void attend_panel(const PrefillProblem &problem, const KvHead &kv, i
     store(memory.sum + i, splat(0.0f));
     for (int d = 0; d < D; d++) store(memory.o + d * panel_rows + i, splat(0.0f));
   }
-  const char *mask =
-      problem.mask_kind == Mask::none ? nullptr : problem.mask.at(batch, head, 0);
-  attend_keys(problem, elem, kv, mask, first, lead, memory);
+  const char *mask = problem.masked ? problem.mask.at(batch, head, 0) : nullptr;
+  attend_keys(problem, kv, mask, first, lead, memory);
 
-  if (problem.lse != nullptr) {
-    const float scale = scores_are_plain(problem) ? problem.scale : 1.0f;
-    float *lse = problem.lse + (int64_t(batch) * problem.all_heads + head) * problem.all_rows + row;
+  if (problem.lse.data != nullptr) {
+    const double scale = scores_are_plain(problem) ? problem.scale : 1.0;
     for (int64_t i = 0; i < count; i++) {
-      const int lane = int(row + i - first);
-      lse[i] = memory.sum[lane] == 0.0f
-                   ? -infinity()
-                   : float(double(memory.maximum[lane]) * scale + __builtin_log(double(memory.sum[lane])));
+      const int64_t lane = row + i - first;
+      const double sum = memory.sum[lane];
+      const float lse = sum == 0.0 ? -infinity() : float(memory.maximum[lane] * scale + __builtin_log(sum));
+      store(problem.lse.at(batch, head, row + i), lse);
     }
   }
   for (int i = lead * VW; i < panel_rows; i += VW) {

@@ -2,6 +2,8 @@
 #ifndef FA_CPU_PREFILL_PREFILL_H
 #define FA_CPU_PREFILL_PREFILL_H
 
+#include "panel.h"
+
 namespace fa::FA_ISA {
 
 /// Below this many multiplications and additions, waking another worker takes longer than it saves.
@@ -102,8 +104,10 @@ struct Prefill {
     wave = wave < 1 ? 1 : wave < units ? wave : units;
     const uint64_t bytes = memory_bytes + uint64_t(wave) * unit_bytes;
     memory = static_cast<char *>(executor.scratch(executor.self, bytes));
-    if (memory == nullptr) return fail("flash_attn_prefill: out of memory: needs %llu bytes of scratch",
-                                       static_cast<unsigned long long>(bytes));
+    if (memory == nullptr) {
+      return fail("%s: out of memory: needs %llu bytes of scratch", problem.kernel,
+                  static_cast<unsigned long long>(bytes));
+    }
     packed = memory + memory_bytes;
 
     for (; first_unit < units; first_unit += wave) {

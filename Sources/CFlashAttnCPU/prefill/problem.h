@@ -9,8 +9,6 @@
 
 namespace fa {
 
-enum class Mask { none, additive, boolean };
-
 /// Strides in bytes, of batch, head and row.
 struct Operand {
   char *data;
@@ -22,18 +20,19 @@ struct Operand {
 };
 
 struct PrefillProblem {
-  Operand q, k, v, o, mask;
-  float *lse;           ///< [B, H, qL], or null
-  int batches, heads;   ///< those the grid covers, as are the rows
-  int rows;
-  int keys;             ///< those some row may attend, length and causality considered
-  int all_heads, all_rows;  ///< H and qL
-  int group;            ///< query heads per kv head
-  bool causal;
-  int64_t causal_offset;  ///< row i attends keys up to i + causal_offset
-  float scale, softcap;
-  Mask mask_kind;
+  const char *kernel;  ///< host name
   const sm_executor *executor;
+  Operand q, k, v, o;
+  Operand mask;  ///< if `masked`
+  Operand lse;   ///< data is null if it is not wanted
+  Elem mask_elem;
+  bool masked;
+  bool causal;
+  int64_t causal_offset;     ///< row i attends keys up to i + causal_offset
+  int batches, heads, rows;  ///< those the grid covers
+  int keys;                  ///< those some row may attend, length and causality considered
+  int group;                 ///< query heads per kv head
+  float scale, softcap;
 };
 
 /// Computes the problem. Null, or the text of an error with nothing written.

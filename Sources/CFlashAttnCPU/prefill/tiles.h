@@ -7,6 +7,7 @@
 // In both, one operand is a stream of 32-bit words to broadcast, the other one of vectors. A word is a float, or a pair
 // of bf16 that one instruction multiplies and adds. A panel's arrays have `panel_rows` words in each row; a tile may
 // leave out the panel's first vectors (`lead`), whose queries attend none of its keys.
+// After an instruction set's header.
 #ifndef FA_CPU_PREFILL_TILES_H
 #define FA_CPU_PREFILL_TILES_H
 

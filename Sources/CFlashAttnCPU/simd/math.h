@@ -1,4 +1,4 @@
-// Elementary functions of vectors.
+// Elementary functions of vectors, after an instruction set's header.
 #ifndef FA_SIMD_MATH_H
 #define FA_SIMD_MATH_H
 

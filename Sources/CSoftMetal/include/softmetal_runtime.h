@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-// Executor ------------------------------------------------------------------------------------------------------------
+// Executor
 
 /// The services one executing queue offers to its kernels: the process's thread pool and the queue's own scratch.
 typedef struct sm_context sm_context;
@@ -24,7 +24,7 @@ const sm_executor *sm_context_executor(const sm_context *context);
 /// Threads a parallel region may use, the caller's included: the cores, or what SOFTMETAL_THREADS says.
 uint32_t sm_worker_count(void);
 
-// Threads and locks ---------------------------------------------------------------------------------------------------
+// Threads and locks
 
 /// Runs `work(argument)` soon on another thread. Zero if no thread could be had; the work is then not run.
 int32_t sm_async(void (*work)(void *argument), void *argument);
@@ -49,7 +49,7 @@ void sm_monitor_broadcast(sm_monitor *monitor);
 /// Seconds on a clock that never goes back.
 double sm_now(void);
 
-// Memory --------------------------------------------------------------------------------------------------------------
+// Memory
 
 uint64_t sm_page_bytes(void);
 uint64_t sm_physical_bytes(void);
@@ -58,7 +58,7 @@ uint64_t sm_physical_bytes(void);
 void *sm_memory_allocate(uint64_t bytes, uint64_t *reserved);
 void sm_memory_free(void *memory, uint64_t reserved);
 
-// A C array in a struct reaches Swift as a tuple; these reach it as pointers. ------------------------------------------
+// A C array in a struct reaches Swift as a tuple; these reach it as pointers.
 
 static inline sm_binding *sm_dispatch_buffers(sm_dispatch *dispatch) { return dispatch->buffers; }
 static inline uint64_t *sm_dispatch_threadgroup_bytes(sm_dispatch *dispatch) { return dispatch->threadgroup_bytes; }

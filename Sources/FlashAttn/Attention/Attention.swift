@@ -38,8 +38,8 @@ public struct Attention: Sendable {
   /// Computes, and returns when the output is there. Nothing is written if it throws.
   public func callAsFunction(on device: Device) throws(FAError) {
     let problem = try problem()
+    let tensors = try memory()
     let plan = try FlashAttnPrefill.plan(problem)
-    let tensors = try memory(problem)
     var operands = HostOperands(device: device)
     defer { operands.recycle() }
     let buffers = try operands.bind(tensors)
@@ -126,7 +126,7 @@ public struct Attention: Sendable {
   }
 
   /// The tensors in the order of the kernel's operands, checked against overlap with what is written.
-  func memory(_ problem: FlashAttnPrefill.Problem) throws(FAError) -> [HostOperand?] {
+  func memory() throws(FAError) -> [HostOperand?] {
     let operation = Self.operation
     func operand(_ tensor: HostTensor?, _ name: String, writes: Bool = false) throws(FAError) -> HostOperand? {
       guard let tensor else { return nil }

@@ -3,7 +3,7 @@ extension Attention {
   public func explain(on device: Device) throws(FAError) -> String {
     let problem = try problem()
     let plan = try FlashAttnPrefill.plan(problem)
-    let copies = try memory(problem).compactMap { $0 }.compactMap { operand in
+    let copies = try memory().compactMap { $0 }.compactMap { operand in
       operand.reasonToCopy(on: device).map { reason in
         JSON.object([
           ("operand", .string(operand.name)), ("bytes", .int(operand.bytes.count)), ("reason", .string(reason)),

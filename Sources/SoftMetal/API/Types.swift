@@ -64,7 +64,7 @@ public struct MTLDispatchThreadgroupsIndirectArguments: Sendable {
   public init(threadgroupsPerGrid: (UInt32, UInt32, UInt32)) { self.threadgroupsPerGrid = threadgroupsPerGrid }
 }
 
-/// Bits 0–3: CPU cache mode, 4–7: storage mode, 8–9: hazard tracking mode. The storage mode is a field, not flags.
+/// Bits 0–3: CPU cache mode, 4–7: storage mode, 8–9: hazard tracking mode. Each is a field, not flags.
 public struct MTLResourceOptions: OptionSet, Sendable {
   public let rawValue: UInt
   public init(rawValue: UInt) { self.rawValue = rawValue }

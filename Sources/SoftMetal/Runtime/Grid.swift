@@ -62,7 +62,8 @@ extension SoftComputeEncoder {
       return false
     }
     guard size.width <= most / unit.width, size.height <= most / unit.height, size.depth <= most / unit.depth else {
-      report(.internal, "Compute Function(\(pipeline.name)): (\(text)) must be at most \(most) threads in each dimension.")
+      report(
+        .internal, "Compute Function(\(pipeline.name)): (\(text)) must be at most \(most) threads in each dimension.")
       return false
     }
     return true

@@ -10,7 +10,8 @@ final class SoftBlitEncoder: SoftEncoder, MTLBlitCommandEncoder {
     else { return }
     use(source)
     use(destination)
-    commandBuffer.list.append(.copy(from: source.base + sourceOffset, to: destination.base + destinationOffset, bytes: size))
+    commandBuffer.list.append(
+      .copy(from: source.base + sourceOffset, to: destination.base + destinationOffset, bytes: size))
   }
 
   func fill(buffer: any MTLBuffer, range: Range<Int>, value: UInt8) {
@@ -40,7 +41,8 @@ final class SoftBlitEncoder: SoftEncoder, MTLBlitCommandEncoder {
     }
     guard offset >= 0, offset <= buffer.length, size <= buffer.length - offset else {
       report(
-        .invalidResource, "\(place()): offset(\(offset)) + size(\(size)) must be <= the buffer's length(\(buffer.length))")
+        .invalidResource,
+        "\(place()): offset(\(offset)) + size(\(size)) must be <= the buffer's length(\(buffer.length))")
       return false
     }
     return true

@@ -79,13 +79,17 @@ final class SoftCommandBuffer: MTLCommandBuffer, @unchecked Sendable {
 
   private func admitsBetweenEncoders(_ operation: StaticString) -> Bool {
     guard admits(operation) else { return false }
-    if hasOpenEncoder { report(.internal, "\(operation): A command encoder is already encoding to this command buffer") }
+    if hasOpenEncoder {
+      report(.internal, "\(operation): A command encoder is already encoding to this command buffer")
+    }
     return !hasOpenEncoder
   }
 
   // MARK: Encoding
 
-  func makeComputeCommandEncoder() -> (any MTLComputeCommandEncoder)? { makeComputeCommandEncoder(dispatchType: .serial) }
+  func makeComputeCommandEncoder() -> (any MTLComputeCommandEncoder)? {
+    makeComputeCommandEncoder(dispatchType: .serial)
+  }
 
   func makeComputeCommandEncoder(descriptor: MTLComputePassDescriptor) -> (any MTLComputeCommandEncoder)? {
     makeComputeCommandEncoder(dispatchType: descriptor.dispatchType)
@@ -144,7 +148,8 @@ final class SoftCommandBuffer: MTLCommandBuffer, @unchecked Sendable {
     if (residencySet as? SoftResidencySet)?.softDevice !== softDevice {
       report(.invalidResource, "useResidencySet: the residency set belongs to another device")
     } else if residencySets > Limits.residencySets {
-      report(.internal, "useResidencySet: expected at most \(Limits.residencySets) residency sets, got \(residencySets)")
+      report(
+        .internal, "useResidencySet: expected at most \(Limits.residencySets) residency sets, got \(residencySets)")
     }
   }
 
@@ -295,7 +300,8 @@ extension SoftCommandBuffer {
         }
         guard command.grid.isEmpty || run(command, dispatch) else { return .finished }
       case .copy(let from, let to, let bytes): to.copyMemory(from: from, byteCount: bytes)
-      case .fill(let memory, let bytes, let value): memory.initializeMemory(as: UInt8.self, repeating: value, count: bytes)
+      case .fill(let memory, let bytes, let value):
+        memory.initializeMemory(as: UInt8.self, repeating: value, count: bytes)
       case .signal(let event, let value): event.takeUnretainedValue().raise(to: value)
       case .wait(let event, let value):
         let event = event.takeUnretainedValue()

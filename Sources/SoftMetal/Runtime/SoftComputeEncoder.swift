@@ -141,8 +141,8 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     else {
       return report(
         .invalidResource,
-        "\(operation): indirectBufferOffset(\(indirectBufferOffset)) must be a multiple of 4 with \(bytes) bytes behind "
-          + "it in a buffer of \(arguments.length)")
+        "\(operation): indirectBufferOffset(\(indirectBufferOffset)) must be a multiple of 4 with \(bytes) bytes "
+          + "behind it in a buffer of \(arguments.length)")
     }
     guard let grid = grid(pipeline, threadgroups: MTLSizeMake(1, 1, 1), threads: threadsPerThreadgroup) else { return }
     use(arguments)
@@ -155,7 +155,9 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
   }
 
   private func encode(_ pipeline: SoftPipeline, _ grid: Grid, threadgroupsAt memory: UnsafeRawPointer? = nil) {
-    guard let bindings = encodeBindings(pipeline), let threadgroupBytes = encodeThreadgroupBytes(pipeline) else { return }
+    guard let bindings = encodeBindings(pipeline), let threadgroupBytes = encodeThreadgroupBytes(pipeline) else {
+      return
+    }
     let command = DispatchCommand(
       pipeline: .passUnretained(pipeline), grid: grid, bindings: bindings, threadgroupBytes: threadgroupBytes)
     commandBuffer.list.append(memory.map { .indirectDispatch(command, $0) } ?? .dispatch(command))
@@ -174,8 +176,8 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
       guard bytes >= argument.minBytes else {
         reportBinding(
           pipeline,
-          "argument \(argument.name) from buffer(\(argument.slot)) with offset(\(slot.offset)) and length(\(slot.length)) "
-            + "has space for \(bytes) bytes, but argument has a length(\(argument.minBytes)).")
+          "argument \(argument.name) from buffer(\(argument.slot)) with offset(\(slot.offset)) and "
+            + "length(\(slot.length)) has space for \(bytes) bytes, but argument has a length(\(argument.minBytes)).")
         return nil
       }
       guard !(slot.isInline && argument.isWritten) else {
@@ -201,8 +203,8 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     guard total <= Limits.threadgroupBytes else {
       report(
         .internal,
-        "Compute Function(\(pipeline.name)): threadgroup memory: expected at most \(Limits.threadgroupBytes) bytes, got "
-          + "\(total) (\(pipeline.staticThreadgroupMemoryLength) of them the kernel's own)")
+        "Compute Function(\(pipeline.name)): threadgroup memory: expected at most \(Limits.threadgroupBytes) bytes, "
+          + "got \(total) (\(pipeline.staticThreadgroupMemoryLength) of them the kernel's own)")
       return nil
     }
     for (slot, bytes) in threadgroupBytes.enumerated() where bytes > 0 {
@@ -231,7 +233,8 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
   private func isOffset(_ offset: Int, length: Int, _ operation: StaticString, _ index: Int) -> Bool {
     if offset >= 0, offset < length { return true }
     report(
-      .invalidResource, "\(place(operation, index)): offset(\(offset)) must be less than the buffer's length(\(length))")
+      .invalidResource, "\(place(operation, index)): offset(\(offset)) must be less than the buffer's length(\(length))"
+    )
     return false
   }
 }

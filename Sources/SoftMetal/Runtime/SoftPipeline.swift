@@ -80,8 +80,8 @@ final class SoftPipeline: MTLComputePipelineState, @unchecked Sendable {
       let open = function.functionConstantsDictionary.keys.sorted().joined(separator: ", ")
       throw MTLLibraryError(
         .unsupported,
-        "\(what): it cannot be used to build a pipeline state: its function constants (\(open)) have no values; "
-          + "use makeFunction(name:constantValues:)")
+        "makeComputePipelineState: function \(function.name) cannot be used to build a pipeline state: its function "
+          + "constants (\(open)) have no values; use makeFunction(name:constantValues:)")
     }
     let (kernel, provider) = try Self.findKernel(device.providers, function, constants, what)
 

@@ -218,7 +218,9 @@ private func numbers(_ tokens: [Token]) -> [String: Int] {
     let name = tokens[index + 2]
     let value = tokens[index + 3]
     let isAlone = index + 4 >= tokens.count || !tokens[index + 4].isDirective || tokens[index + 4].isMark("#")
-    if isAlone, value.isDirective, value.kind == .number, let number = integer(value.text) { macros[name.text] = number }
+    if isAlone, value.isDirective, value.kind == .number, let number = integer(value.text) {
+      macros[name.text] = number
+    }
   }
   return macros
 }

@@ -2,8 +2,8 @@ import CSoftMetal
 
 /// Sees to it that committed work is executed although nobody waits for it.
 ///
-/// A queue whose client usually waits does not wake a thread at every commit, since the waiting thread is quicker. It is
-/// watched instead: a look every `period` finds the work that nobody came for.
+/// A queue whose client usually waits does not wake a thread at every commit, since the waiting thread is quicker. It
+/// is watched instead: a look every `period` finds the work that nobody came for.
 final class Watchdog: @unchecked Sendable {
   static let shared = Watchdog()
   /// Seconds.

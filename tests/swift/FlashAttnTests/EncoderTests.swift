@@ -181,6 +181,14 @@ final class EncoderTests: XCTestCase {
     XCTAssertEqual(try buffer.elements(as: Float.self).first, 2)
   }
 
+  #if !canImport(Metal)
+    func testNothingRecordsSoftMetal() throws {
+      let (device, _) = try TestKernels.device()
+      let error = thrown { try GPUTrace.record(device) {} }
+      XCTAssertEqual(error.code, .unsupported)
+    }
+  #endif
+
   func testThreadsShareADevice() throws {
     let (device, registry) = try TestKernels.device()
     DispatchQueue.concurrentPerform(iterations: 8) { thread in

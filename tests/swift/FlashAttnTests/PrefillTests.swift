@@ -14,7 +14,7 @@ final class PrefillTests: XCTestCase {
       for headDim in [32, 64] {
         for (qL, kL) in [(1, 1), (31, 33), (32, 16), (33, 65), (1, 64), (65, 1), (64, 31)] {
           var problem = FlashAttnPrefill.Problem(
-            dtype: dtype, heads: 4, kvHeads: 2, headDim: headDim, queryLength: qL, keyLength: kL)
+            dtype: dtype, heads: 2, kvHeads: 1, headDim: headDim, queryLength: qL, keyLength: kL)
           problem.batch = 2
           problem.lse = true
           for causal in [false, true] {
@@ -46,15 +46,13 @@ final class PrefillTests: XCTestCase {
   }
 
   func testGroupedHeadsAndExplicitOffsets() throws {
-    for group in [1, 3, 16] {
-      for offset in [-5, 0, 7, 100] {
-        var problem = FlashAttnPrefill.Problem(
-          dtype: .f32, heads: group * 2, kvHeads: 2, headDim: 32, queryLength: 37, keyLength: 48)
-        problem.causal = true
-        problem.queryOffset = offset
-        problem.lse = true
-        try check(problem)
-      }
+    for (group, offset) in [(1, -5), (3, 0), (3, 7), (16, 11), (1, 100)] {
+      var problem = FlashAttnPrefill.Problem(
+        dtype: .f32, heads: group, kvHeads: 1, headDim: 32, queryLength: 37, keyLength: 48)
+      problem.causal = true
+      problem.queryOffset = offset
+      problem.lse = true
+      try check(problem)
     }
   }
 

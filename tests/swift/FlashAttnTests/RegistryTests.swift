@@ -75,7 +75,7 @@ final class RegistryTests: XCTestCase {
     let (_, registry) = try TestKernels.device()
     DispatchQueue.concurrentPerform(iterations: 16) { index in
       let constants = [FunctionConstant(0, .int(Int32(index % 4))), FunctionConstant(1, .int(0))]
-      XCTAssertNoThrow(try registry.pipeline("scale_add", constants: constants))
+      XCTAssertNotNil(try? registry.pipeline("scale_add", constants: constants))
     }
     XCTAssertEqual(registry.cachedCount, 4)
   }

@@ -51,7 +51,8 @@ enum TestKernels {
   }
 
   #if !canImport(Metal)
-    private static let native: [sm_native_kernel] = {
+    /// Never changed after it is made.
+    nonisolated(unsafe) private static let native: [sm_native_kernel] = {
       let arguments = UnsafeMutableBufferPointer<sm_argument>.allocate(capacity: 2)
       arguments[0] = sm_argument(name: strdup("x"), slot: 0, access: 1, min_bytes: 0, guard: -1)
       arguments[1] = sm_argument(name: strdup("n"), slot: 1, access: 0, min_bytes: 4, guard: -1)

@@ -1,0 +1,155 @@
+"""Bad input to pyfa.attention: the class, what the message names, and an output that nobody touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+import pyfa
+from tests.python import cases
+from tests.python.reference import DTYPES
+
+INVALID, UNSUPPORTED = pyfa.InvalidArgumentError, pyfa.UnsupportedError
+Q = np.zeros((2, 4, 5, 64), np.float32)
+K = np.zeros((2, 2, 9, 64), np.float32)
+
+
+def misaligned(array):
+    """Return the same array one byte further on."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    return memory[1:].view(array.dtype).reshape(array.shape)
+
+
+def huge(shape):
+    """Return an array of any size that takes one row of memory."""
+    return as_strided(np.zeros(64, np.float32), shape, (0,) * (len(shape) - 1) + (4,))
+
+
+# (id, class, argument, what the message says besides, changed arguments)
+BAD = [
+    ("not an array", INVALID, "q", ["builtins.list"], {"q": [[1.0]]}),
+    ("none", INVALID, "k", ["NoneType"], {"k": None}),
+    ("masked array", INVALID, "v", ["MaskedArray"], {"v": np.ma.zeros(K.shape, np.float32)}),
+    ("float64", UNSUPPORTED, "q", ["float32", "float16", "bfloat16", "float64"], {"q": Q.astype(np.float64)}),
+    ("big endian", UNSUPPORTED, "q", ["float32", ">f4"], {"q": Q.astype(">f4")}),
+    ("complex mask", UNSUPPORTED, "mask", ["bool", "complex64"], {"mask": np.zeros((5, 9), np.complex64)}),
+    ("integers", INVALID, "q", ["f32", "f16", "bf16", "i32"], {"q": Q.astype(np.int32)}),
+    ("mixed dtypes", INVALID, "k", ["f32", "f16"], {"k": K.astype(np.float16)}),
+    ("mixed values", INVALID, "v", ["f32", "bf16"], {"v": K.astype(DTYPES["bf16"])}),
+    ("rank 3", INVALID, "q", ["4 dimensions", "3"], {"q": Q[0]}),
+    ("rank 5", INVALID, "k", ["4 dimensions", "5"], {"k": K[None]}),
+    ("scalar", INVALID, "v", ["4 dimensions", "0"], {"v": np.float32(1) * np.ones(())}),
+    ("no rows", INVALID, "q", ["at least 1", "0"], {"q": Q[:, :, :0]}),
+    ("no keys", INVALID, "k", ["at least 1", "0"], {"k": K[:, :, :0], "v": K[:, :, :0]}),
+    ("no batch", INVALID, "q", ["at least 1", "0"], {"q": Q[:0]}),
+    ("other batch", INVALID, "k", ["batch 2", "[1, 2, 9, 64]"], {"k": K[:1], "v": K[:1]}),
+    ("other head_dim", INVALID, "k", ["head_dim 64", "[2, 2, 9, 32]"], {"k": K[..., :32], "v": K[..., :32]}),
+    ("other values", INVALID, "v", ["[2, 2, 9, 64]", "[2, 2, 8, 64]"], {"v": K[:, :, :8]}),
+    ("heads do not divide", INVALID, "k", ["divides", "4", "3"], {"k": np.zeros((2, 3, 9, 64), np.float32),
+                                                                 "v": np.zeros((2, 3, 9, 64), np.float32)}),
+    ("more kv heads", INVALID, "k", ["divides", "4", "8"], {"k": np.zeros((2, 8, 9, 64), np.float32),
+                                                            "v": np.zeros((2, 8, 9, 64), np.float32)}),
+    ("unsupported head_dim", UNSUPPORTED, "head_dim", [*map(str, cases.HEAD_DIMS), "40"],
+     {"q": Q[..., :40], "k": K[..., :40], "v": K[..., :40]}),
+    ("reversed rows", INVALID, "q", ["ascontiguousarray", "negative"], {"q": Q[:, :, ::-1]}),
+    ("reversed elements", INVALID, "k", ["ascontiguousarray", "contiguous last"], {"k": K[..., ::-1]}),
+    ("transposed", INVALID, "v", ["ascontiguousarray"], {"v": K.swapaxes(2, 3)}),
+    ("every second element", INVALID, "q", ["ascontiguousarray"], {"q": np.zeros((2, 4, 5, 128), np.float32)[..., ::2]}),
+    ("broken stride", INVALID, "q", ["ascontiguousarray", "whole number"],
+     {"q": as_strided(np.zeros(9000, np.float32), Q.shape, (5122, 1280, 256, 4))}),
+    ("misaligned", INVALID, "q", ["aligned to 4"], {"q": misaligned(Q)}),
+    ("misaligned values", INVALID, "v", ["aligned to 4"], {"v": misaligned(K)}),
+    ("too many rows", INVALID, "q_len", ["2147483648"], {"q": huge((1, 1, 2**31, 64)), "k": huge((1, 1, 9, 64)),
+                                                          "v": huge((1, 1, 9, 64))}),
+    ("too many keys", INVALID, "kv_len", ["2147483648"], {"k": huge((2, 2, 2**31, 64)), "v": huge((2, 2, 2**31, 64))}),
+    ("mask of another length", INVALID, "mask", ["9", "[5, 8]"], {"mask": np.ones((5, 8), bool)}),
+    ("mask that broadcasts keys", INVALID, "mask", ["9", "[5, 1]"], {"mask": np.ones((5, 1), bool)}),
+    ("mask of other heads", INVALID, "mask", ["4 or 1", "[2, 2, 5, 9]"], {"mask": np.ones((2, 2, 5, 9), bool)}),
+    ("mask of other batch", INVALID, "mask", ["2 or 1", "[3, 5, 9]"], {"mask": np.ones((3, 5, 9), bool)}),
+    ("mask of rank 1", INVALID, "mask", ["2 to 4", "1"], {"mask": np.ones(9, bool)}),
+    ("mask of rank 5", INVALID, "mask", ["dimensions", "5"], {"mask": np.ones((1, 2, 4, 5, 9), bool)}),
+    ("mask of float64", UNSUPPORTED, "mask", ["bool", "float64"], {"mask": np.zeros((5, 9))}),
+    ("mask of another float", INVALID, "mask", ["bool", "f32", "f16"], {"mask": np.zeros((5, 9), np.float16)}),
+    ("mask of integers", INVALID, "mask", ["bool", "f32", "i32"], {"mask": np.zeros((5, 9), np.int32)}),
+    ("mask with strided keys", INVALID, "mask", ["ascontiguousarray"], {"mask": np.ones((5, 18), bool)[:, ::2]}),
+    ("causal is a mask", INVALID, "causal", ["a bool", "array"], {"causal": np.ones((5, 9), bool)}),
+    ("causal is text", INVALID, "causal", ["a bool", "'yes'"], {"causal": "yes"}),
+    ("scale is text", INVALID, "scale", ["a number", "'1'"], {"scale": "1"}),
+    ("scale is nan", INVALID, "scale", ["finite", "nan"], {"scale": float("nan")}),
+    ("scale is infinite", INVALID, "scale", ["finite", "inf"], {"scale": 1e300}),
+    ("offset is a float", INVALID, "q_offset", ["an integer", "1.0"], {"causal": True, "q_offset": 1.0}),
+    ("offset is too large", INVALID, "q_offset", ["64 bits", str(2**63)], {"causal": True, "q_offset": 2**63}),
+    ("unknown layout", INVALID, "layout", ["'bhld'", "'blhd'", "'BHLD'"], {"layout": "BHLD"}),
+    ("layout is a number", INVALID, "layout", ["'bhld'", "0"], {"layout": 0}),
+    ("strided layout", INVALID, "layout", ["'blhd'", "'strided'"], {"layout": "strided"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "argument", "words", "changed"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize("function", [pyfa.attention, pyfa.explain])
+def test_bad_argument(function, error, argument, words, changed, device):
+    arguments = {"q": Q, "k": K, "v": K} | changed
+    q = arguments["q"]
+    sane = isinstance(q, np.ndarray) and q.size < 1e6
+    out = np.full(q.shape, 7, np.uint8).astype(q.dtype) if sane else np.full(Q.shape, 7, np.float32)
+    before = out.copy()
+    with pytest.raises(error) as caught:
+        function(arguments.pop("q"), arguments.pop("k"), arguments.pop("v"), **arguments, out=out, device=device)
+    assert type(caught.value) is error
+    assert caught.value.argument == argument
+    assert caught.value.operation
+    message = str(caught.value)
+    assert message.startswith(f"{caught.value.operation}: {argument}: expected ")
+    assert ", got " in message
+    for word in words:
+        assert word in message
+    np.testing.assert_array_equal(out, before)
+
+
+# (id, what the message says besides, out)
+BAD_OUT = [
+    ("read only", ["writable", "read-only"], np.broadcast_to(np.float32(7), Q.shape).copy()),
+    ("shape", ["[2, 4, 5, 64]", "[2, 4, 6, 64]"], np.full((2, 4, 6, 64), 7, np.float32)),
+    ("rank", ["[2, 4, 5, 64]", "[4, 5, 64]"], np.full((4, 5, 64), 7, np.float32)),
+    ("dtype", ["f32", "f16"], np.full(Q.shape, 7, np.float16)),
+    ("misaligned", ["aligned to 4"], misaligned(Q)),
+    ("strided elements", ["contiguous last"], np.full((2, 4, 5, 128), 7, np.float32)[..., ::2]),
+    ("not an array", ["a NumPy array", "list"], [7]),
+    ("rows over each other", ["its own", "stride"], as_strided(np.full(4000, 7, np.float32), Q.shape, (1280, 0, 256, 4))),
+]  # fmt: skip
+BAD_OUT[0][2].flags.writeable = False
+
+
+@pytest.mark.parametrize(("words", "out"), [row[1:] for row in BAD_OUT], ids=[row[0] for row in BAD_OUT])
+def test_bad_out(words, out, device):
+    before = np.array(out)
+    with pytest.raises(INVALID) as caught:
+        pyfa.attention(Q, K, K, out=out, device=device)
+    assert caught.value.argument == "o"
+    for word in words:
+        assert word in str(caught.value)
+    np.testing.assert_array_equal(out, before)
+
+
+@pytest.mark.parametrize("name", ["q", "k", "v", "mask"])
+def test_out_over_an_operand(rng, name, device):
+    arrays = {key: rng.standard_normal((1, 2, 64, 64), dtype=np.float32) for key in ("q", "k", "v", "mask")}
+    before = arrays[name].copy()
+    with pytest.raises(INVALID, match=f"^attention: o: .*{name}"):
+        pyfa.attention(**arrays, out=arrays[name], device=device)
+    np.testing.assert_array_equal(arrays[name], before)
+
+
+def test_error_from_a_released_device():
+    device = pyfa.Device()
+    device.release()
+    with pytest.raises(INVALID, match="^attention: Device: .*used after release"):
+        pyfa.attention(Q, K, K, device=device)
+
+
+def test_an_error_leaves_the_next_call_alone(qkv, device):
+    plain = pyfa.attention(*qkv, device=device)
+    with pytest.raises(INVALID):
+        pyfa.attention(*qkv, scale=float("nan"), device=device)
+    np.testing.assert_array_equal(pyfa.attention(*qkv, device=device), plain)
