@@ -33,8 +33,8 @@ STRICT_FLAGS := $(if $(STRICT),-Xswiftc -warnings-as-errors -Xcc -Werror -Xcc -W
 LIB_FLAGS := -c release --product pyfa $(LINK_FLAGS) $(STRICT_FLAGS)
 
 C_FILES = $(shell find Sources -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp')
-METAL_FILES = $(shell find shaders examples -name '*.metal' -o -name '*.h')
-SWIFT_FORMAT_PATHS := -r Sources tests examples Package.swift
+METAL_FILES = $(shell find shaders $(wildcard examples) -name '*.metal' -o -name '*.h')
+SWIFT_FORMAT_PATHS := -r Sources tests $(wildcard examples) Package.swift
 
 .PHONY: help
 help: ## Show this list
@@ -100,10 +100,17 @@ check-metal: need-swift ## Type-check the code that a Mac compiles, against a st
 
 # ------------------------------------------------------------------------------------------------------------- style
 
-.PHONY: lint
-lint: $(VENV)/.have-lint need-swift ## Check the format and style of everything, and the Python types
+.PHONY: lint lint-swift lint-native lint-python
+lint: lint-swift lint-native lint-python ## Check the format and style of everything, and the Python types
+
+lint-swift: need-swift
 	swift format lint --strict $(SWIFT_FORMAT_PATHS)
-	$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(METAL_FILES)
+
+lint-native: $(VENV)/.have-lint
+	@echo "clang-format --dry-run on C, C++ and Metal"
+	@$(BIN)/clang-format --dry-run -Werror $(C_FILES) $(METAL_FILES)
+
+lint-python: $(VENV)/.have-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -111,7 +118,7 @@ lint: $(VENV)/.have-lint need-swift ## Check the format and style of everything,
 .PHONY: format
 format: $(VENV)/.have-lint need-swift ## Rewrite the sources in the house format
 	swift format format --in-place $(SWIFT_FORMAT_PATHS)
-	$(BIN)/clang-format -i $(C_FILES) $(METAL_FILES)
+	@$(BIN)/clang-format -i $(C_FILES) $(METAL_FILES)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -132,7 +139,7 @@ docs: $(VENV)/.have-docs lib ## Write the documentation to build/docs
 .PHONY: clean
 clean: ## Remove everything that was built
 	rm -rf .build $(VENV) build dist $(NATIVE) .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find pyfa tests scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find pyfa tests scripts $(wildcard examples) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------------------------------------------- environment
 

@@ -200,5 +200,5 @@ def pack_struct(name: str, /, **fields: Any) -> bytes:
     """
     try:
         return bytes(ffi.buffer(ffi.new(f"{name} *", fields)))
-    except (ffi.error, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (cffi.CDefError, cffi.FFIError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise _errors.invalid("pack_struct", str(name), "a struct of the header and its fields", str(error)) from error

@@ -31,9 +31,10 @@ def _describe(code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit:
         raise _RefusedError(f"at most {_RANK} dimensions", f"{len(shape)}")
     struct = ffi.new(_TENSOR)
     dense = 1
+    empty = 0 in shape
     for axis in range(len(shape) - 1, -1, -1):
         # Where there is no second element to step to, NumPy may report any stride at all.
-        stride, rest = divmod(strides[axis], unit) if shape[axis] > 1 else (dense, 0)
+        stride, rest = (dense, 0) if empty or shape[axis] == 1 else divmod(strides[axis], unit)
         if rest or stride < 0 or (axis == len(shape) - 1 and stride != 1):
             raise _RefusedError(
                 "a contiguous last dimension and no stride that is negative or not a whole number of elements"
@@ -41,7 +42,7 @@ def _describe(code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit:
                 f"shape {list(shape)} with strides {list(strides)}{' bytes' if unit > 1 else ''}",
             )
         struct.shape[axis], struct.strides[axis] = shape[axis], stride
-        dense *= max(shape[axis], 1)
+        dense *= shape[axis]
     struct.dtype, struct.rank, struct.read_only = code, len(shape), read_only
     return struct[0]
 

@@ -7,6 +7,7 @@ import html
 import re
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import pdoc
@@ -77,6 +78,8 @@ def write(path: Path, title: str, body: str, output: Path) -> None:
 
 def write_python(directory: Path) -> None:
     """Render the Python API from its docstrings."""
+    # Public things say they live in `pyfa`; where pdoc then does not find a name there, it shows it as written.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"pdoc\.")
     pdoc.render.configure(docformat="numpy", show_source=False)
     # The demonstration is a program, not an interface.
     pdoc.pdoc("pyfa", "!pyfa.demo", output_directory=directory)

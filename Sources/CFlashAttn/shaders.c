@@ -23,6 +23,7 @@ static const char flash_attn_prefill[] = {
 #embed "../../shaders/flash_attn_prefill.metal" suffix(, 0)
 };
 
+// clang-format off: one row each
 static const cfa_shader_file files[] = {
     {"flash_attn_params.h", params_h},
     {"mma.h", mma_h},
@@ -31,6 +32,7 @@ static const cfa_shader_file files[] = {
     {"unroll.h", unroll_h},
     {"flash_attn_prefill.metal", flash_attn_prefill},
 };
+// clang-format on
 
 const cfa_shader_file *cfa_shader_files(uint32_t *count) {
   *count = sizeof files / sizeof files[0];

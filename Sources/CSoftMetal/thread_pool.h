@@ -20,7 +20,8 @@ class ThreadPool {
 
   uint32_t workers() const { return workers_; }
 
-  /// Runs `task` for 0 ..< tasks, lowest index first, and returns when all are done. The caller is worker 0.
+  /// Runs `task` for 0 ..< tasks, lowest index first, and returns when all are done. The caller is worker 0; within
+  /// a task, which finds the pool busy, that makes it a worker number that is already taken.
   void Run(uint64_t tasks, Task task, void *context);
 
  private:

@@ -165,8 +165,17 @@ def test_views_outlive_their_buffer(device):
 
 @pytest.mark.parametrize(
     ("shape", "byte_offset", "words"),
-    [(9, 0, "36"), (2, 28, "36"), (8, 4, "36"), (1, 33, ""), (2**62, 0, ""), (1, 2**62, ""), (1, 2, "multiple"), (0, 0, "at least 1")],
-)  # fmt: skip
+    [
+        (9, 0, "within 32 bytes, got [9] i32, 36 bytes"),
+        (2, 28, "within 32 bytes, got [2] i32, 8 bytes, at byte 28"),
+        (8, 4, "within 32 bytes, got [8] i32, 32 bytes, at byte 4"),
+        (1, 36, "within 32 bytes"),
+        (2**62, 0, "shape"),
+        (1, 2**62, "within 32 bytes"),
+        (1, 2, "byte_offset: expected an address aligned to 4 bytes, got 2"),
+        (0, 0, "positive"),
+    ],
+)
 def test_views_stay_inside(shape, byte_offset, words, device):
     buffer = pyfa.Buffer.zeros(8, np.int32, device=device)
     with pytest.raises(INVALID) as caught:

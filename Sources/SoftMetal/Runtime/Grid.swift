@@ -35,9 +35,8 @@ extension SoftComputeEncoder {
   }
 
   private func checkThreads(_ pipeline: SoftPipeline, _ threads: MTLSize) -> Bool {
-    let text = "(threadsPerThreadgroup.width(\(threads.width)) * .height(\(threads.height)) * .depth(\(threads.depth)))"
     func refuse(_ what: String) -> Bool {
-      report(.internal, "Compute Function(\(pipeline.name)): \(text)\(what)")
+      reportSize(pipeline, "threadsPerThreadgroup", threads, what)
       return false
     }
     guard threads.width > 0, threads.height > 0, threads.depth > 0 else { return refuse(" must not be 0.") }
@@ -54,19 +53,24 @@ extension SoftComputeEncoder {
   }
 
   /// Thread positions are 32-bit numbers, so a dimension may have so many threads, `unit` of them to each step.
-  private func checkGrid(_ pipeline: SoftPipeline, _ size: MTLSize, _ name: String, unit: MTLSize) -> Bool {
-    let text = "\(name).width(\(size.width)) * .height(\(size.height)) * .depth(\(size.depth))"
+  private func checkGrid(_ pipeline: SoftPipeline, _ size: MTLSize, _ name: StaticString, unit: MTLSize) -> Bool {
     let most = Int(UInt32.max)
     guard size.width > 0, size.height > 0, size.depth > 0 else {
-      report(.internal, "Compute Function(\(pipeline.name)): (\(text)) must not be 0.")
+      reportSize(pipeline, name, size, " must not be 0.")
       return false
     }
     guard size.width <= most / unit.width, size.height <= most / unit.height, size.depth <= most / unit.depth else {
-      report(
-        .internal, "Compute Function(\(pipeline.name)): (\(text)) must be at most \(most) threads in each dimension.")
+      reportSize(pipeline, name, size, " must be at most \(most) threads in each dimension.")
       return false
     }
     return true
+  }
+
+  private func reportSize(_ pipeline: SoftPipeline, _ name: StaticString, _ size: MTLSize, _ what: String) {
+    report(
+      .internal,
+      "Compute Function(\(pipeline.name)): (\(name).width(\(size.width)) * .height(\(size.height)) * "
+        + ".depth(\(size.depth)))\(what)")
   }
 }
 

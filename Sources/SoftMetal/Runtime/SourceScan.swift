@@ -103,7 +103,10 @@ private struct Lexer {
     position += 1
     if Self.isWord(first) {
       token.kind = (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) ? .number : .word
-      while Self.isWord(peek()) { position += 1 }
+      // A number may have its digits parted: 1'000.
+      while Self.isWord(peek()) || (token.kind == .number && peek() == UInt8(ascii: "'") && Self.isWord(peek(1))) {
+        position += 1
+      }
     }
     token.text = String(decoding: bytes[start..<position], as: UTF8.self)
     return token

@@ -29,6 +29,7 @@ final class LibraryTests: XCTestCase {
         body(
       constant char *text = "kernel void no4() { ( [";
       constant char brace = '{';
+      constant int large = 1'000'000;
       kernel void yes() {}
       """
     XCTAssertEqual(try names(source), ["yes"])
@@ -135,6 +136,20 @@ final class LibraryTests: XCTestCase {
     let function = try await library.makeFunction(name: "iota", constantValues: MTLFunctionConstantValues())
     let pipeline = try await test.device.makeComputePipelineState(function: function)
     XCTAssertEqual(pipeline.maxTotalThreadsPerThreadgroup, 512)
+
+    let descriptor = MTLComputePipelineDescriptor()
+    descriptor.computeFunction = function
+    let (_, reflection) = try await test.device.makeComputePipelineState(descriptor: descriptor, options: .bindingInfo)
+    XCTAssertEqual(reflection?.bindings.count, 2)
+    let reflected = expectation(description: "reflected"), refused = expectation(description: "refused")
+    test.device.makeComputePipelineState(descriptor: descriptor, options: .bindingInfo) { pipeline, reflection, error in
+      if pipeline != nil, reflection?.bindings.count == 2, error == nil { reflected.fulfill() }
+    }
+    test.device.makeComputePipelineState(descriptor: MTLComputePipelineDescriptor(), options: []) {
+      pipeline, _, error in
+      if pipeline == nil, error is MTLLibraryError { refused.fulfill() }
+    }
+    await fulfillment(of: [reflected, refused], timeout: 10)
 
     let made = expectation(description: "made"), failed = expectation(description: "failed")
     let built = expectation(description: "built"), specialised = expectation(description: "specialised")
