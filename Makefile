@@ -19,14 +19,16 @@ HEADERS := flash_attn.h flash_attn_params.h
 
 # Directories are listed too: their times change when a file comes or goes.
 SWIFT_INPUTS := Package.swift $(shell find Sources shaders -not -name '.*')
-LIB_INPUTS := $(SWIFT_INPUTS) $(wildcard packaging/*)
+LIB_INPUTS := $(SWIFT_INPUTS) $(wildcard packaging/*) Makefile
 
 ifeq ($(shell uname -s),Darwin)
 LIBRARY := libpyfa.dylib
 LINK_FLAGS := -Xlinker -exported_symbols_list -Xlinker $(CURDIR)/packaging/libpyfa.exports
 else
 LIBRARY := libpyfa.so
-LINK_FLAGS := -Xswiftc -static-stdlib -Xlinker --version-script=$(CURDIR)/packaging/libpyfa.map
+# nodelete: worker threads and the Swift run-time live in the library, so dlclose must leave it in place.
+LINK_FLAGS := -Xswiftc -static-stdlib -Xlinker --version-script=$(CURDIR)/packaging/libpyfa.map \
+  -Xlinker -z -Xlinker nodelete
 endif
 
 STRICT_FLAGS := $(if $(STRICT),-Xswiftc -warnings-as-errors -Xcc -Werror -Xcc -Wall -Xcxx -Wextra)

@@ -13,9 +13,11 @@ Examples
 """
 
 from pyfa import ops
-from pyfa._buffer import Buffer, BufferPool
+from pyfa._buffer import Buffer
+from pyfa._capture import Capture, CaptureNode
+from pyfa._counters import Counters, counters, reset_counters
 from pyfa._device import Device, DeviceInfo, KernelRegistry, default_device
-from pyfa._encoder import Capture, CaptureNode, CommandEncoder, Counters, counters, reset_counters
+from pyfa._encoder import CommandEncoder
 from pyfa._errors import (
     CompileError,
     DeviceError,
@@ -30,6 +32,7 @@ from pyfa._errors import (
 from pyfa._explain import Explanation
 from pyfa._ffi import library_path, pack_struct
 from pyfa._info import __version__, info, manifest
+from pyfa._pool import BufferPool
 from pyfa.attention import attention, explain
 
 __all__ = [

@@ -34,8 +34,8 @@ class Buffer(Handle):
     --------
     >>> with pyfa.Buffer.zeros((2, 3), np.float32) as buffer:
     ...     buffer.numpy()[1] = 7
-    ...     buffer.read().sum()
-    np.float32(21.0)
+    ...     float(buffer.read().sum())
+    21.0
     """
 
     def __init__(self, cdata: CData, owner: object = None) -> None:
@@ -52,9 +52,28 @@ class Buffer(Handle):
 
     @classmethod
     def zeros(cls, shape: int | Sequence[int], dtype: npt.DTypeLike, *, device: Device | None = None) -> Buffer:
-        """Make a new buffer, filled with zeros."""
+        """Make a new buffer, filled with zeros.
+
+        Parameters
+        ----------
+        shape : int or sequence of int
+            Extents, each at least 1.
+        dtype : dtype
+            Anything NumPy takes for one of the library's element types, ``"bfloat16"`` included.
+        device : Device, optional
+            Where the memory is; `default_device` by default.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A shape that cannot be.
+        UnsupportedError
+            A dtype that the library does not know.
+        DeviceError
+            The device has not that much memory.
+        """
         operation = "Buffer.zeros"
-        arguments = _typed_shape(operation, dtype, shape)
+        arguments = typed_shape(operation, dtype, shape)
         handle = live(device or default_device(), operation)
         return cls(result("fa_buffer *", lib.fa_buffer_create, handle, *arguments))
 
@@ -75,7 +94,7 @@ class Buffer(Handle):
         """
         operation = "Buffer.from_array"
         source = np.ascontiguousarray(_array(operation, array)).reshape(array.shape)
-        arguments = _typed_shape(operation, _bits_as(operation, source.dtype, dtype), source.shape)
+        arguments = typed_shape(operation, _bits_as(operation, source.dtype, dtype), source.shape)
         handle = live(device or default_device(), operation)
         buffer = cls(result("fa_buffer *", lib.fa_buffer_create, handle, *arguments))
         check(lib.fa_buffer_write(live(buffer, operation), 0, _pointer(source), source.nbytes))
@@ -106,7 +125,7 @@ class Buffer(Handle):
                 "a C-contiguous array (numpy.ascontiguousarray makes a copy)",
                 f"strides {list(array.strides)} for shape {list(array.shape)}",
             )
-        arguments = _typed_shape(operation, _bits_as(operation, array.dtype, dtype), array.shape)
+        arguments = typed_shape(operation, _bits_as(operation, array.dtype, dtype), array.shape)
         handle = live(device or default_device(), operation)
         read_only = not array.flags.writeable
         pointer = _pointer(array)
@@ -123,27 +142,55 @@ class Buffer(Handle):
         offset: int = 0,
         device: Device | None = None,
     ) -> Buffer:
-        """Map part of a file, read-only; `offset` in bytes, a multiple of the dtype's size.
+        """Map part of a file, read-only.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        shape : int or sequence of int
+            Extents, each at least 1.
+        dtype : dtype
+            What the file holds.
+        offset : int
+            Where the data starts, in bytes; a multiple of the dtype's size.
+        device : Device, optional
+            What is to use the memory; `default_device` by default.
 
         Raises
         ------
         FileError
             The file cannot be opened or mapped.
         InvalidArgumentError
-            It is too short.
+            It is too short, or the offset is no multiple of the dtype's size.
         """
         operation = "Buffer.map_file"
         name = text(operation, "path", os.fspath(path))
         start = _unsigned(operation, "offset", offset)
-        arguments = _typed_shape(operation, dtype, shape)
+        arguments = typed_shape(operation, dtype, shape)
         handle = live(device or default_device(), operation)
         return cls(result("fa_buffer *", lib.fa_buffer_map_file, handle, name, start, *arguments))
 
     def view(self, shape: int | Sequence[int], dtype: npt.DTypeLike | None = None, *, byte_offset: int = 0) -> Buffer:
-        """Make a window that shares this one's memory; `byte_offset` counts from its start."""
+        """Make a window that shares this one's memory.
+
+        Parameters
+        ----------
+        shape : int or sequence of int
+            Extents of the window.
+        dtype : dtype, optional
+            What to take its bytes as; the buffer's own by default.
+        byte_offset : int
+            Where it starts, counted from the start of this one; a multiple of the dtype's size.
+
+        Returns
+        -------
+        Buffer
+            It keeps the memory alive by itself.
+        """
         operation = "Buffer.view"
         start = _unsigned(operation, "byte_offset", byte_offset)
-        arguments = _typed_shape(operation, self._dtype if dtype is None else dtype, shape)
+        arguments = typed_shape(operation, self._dtype if dtype is None else dtype, shape)
         window = result("fa_buffer *", lib.fa_buffer_view, live(self, operation), start, *arguments)
         return Buffer(window, self._owner)
 
@@ -173,7 +220,13 @@ class Buffer(Handle):
         return self._read_only
 
     def numpy(self) -> npt.NDArray[Any]:
-        """Return an array over the buffer's memory; it keeps the memory alive, also after `release`."""
+        """Return an array over the buffer's memory, without a copy.
+
+        Returns
+        -------
+        numpy.ndarray
+            It keeps the memory alive, also after `release`, and is read-only if the buffer is.
+        """
         handle = live(self, "Buffer.numpy")
         contents = result("void *", lib.fa_buffer_get_contents, handle)
         check(lib.fa_buffer_retain(handle))
@@ -209,14 +262,28 @@ class Buffer(Handle):
         return target
 
     def write(self, data: npt.NDArray[Any] | bytes, *, byte_offset: int = 0) -> None:
-        """Copy from the host: an array of the buffer's dtype, C-contiguous, or plain bytes."""
+        """Copy bytes from the host.
+
+        Parameters
+        ----------
+        data : numpy.ndarray or bytes
+            A C-contiguous array of the buffer's dtype, or plain bytes.
+        byte_offset : int
+            Where to start in the buffer.
+        """
         operation = "Buffer.write"
         source = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else self._checked(operation, "data", data)
         start = _unsigned(operation, "byte_offset", byte_offset)
         check(lib.fa_buffer_write(live(self, operation), start, _pointer(source), source.nbytes))
 
     def fill(self, value: int) -> None:
-        """Set every byte to `value`."""
+        """Set every byte.
+
+        Parameters
+        ----------
+        value : int
+            0 ... 255.
+        """
         operation = "Buffer.fill"
         byte = integer(operation, "value", value)
         if not 0 <= byte < 256:
@@ -246,75 +313,13 @@ class _Reference:
         lib.fa_buffer_release(self.cdata)
 
 
-class BufferPool(Handle):
-    """Recycles allocations, in power-of-two sizes.
-
-    Parameters
-    ----------
-    device : Device, optional
-        Where the memory is; `default_device` by default.
-
-    Examples
-    --------
-    >>> pool = pyfa.BufferPool()
-    >>> pool.recycle(pool.alloc(1000, np.float32))
-    >>> pool.free_count, pool.free_bytes
-    (1, 4096)
-    """
-
-    def __init__(self, device: Device | None = None) -> None:
-        handle = live(device or default_device(), "BufferPool")
-        super().__init__(result("fa_pool *", lib.fa_pool_create, handle), lib.fa_pool_release)
-
-    def alloc(self, shape: int | Sequence[int], dtype: npt.DTypeLike, *, zeroed: bool = True) -> Buffer:
-        """Take a buffer from the pool; without `zeroed` a recycled one keeps its old bytes."""
-        operation = "BufferPool.alloc"
-        arguments = _typed_shape(operation, dtype, shape)
-        return Buffer(result("fa_buffer *", lib.fa_pool_alloc, live(self, operation), *arguments, bool(zeroed)))
-
-    def recycle(self, buffer: Buffer) -> None:
-        """Give a buffer's memory back; it and its views are unusable from here on. No work may still use it."""
-        operation = "BufferPool.recycle"
-        if not isinstance(buffer, Buffer):
-            raise invalid(operation, "buffer", "a Buffer", type(buffer).__name__)
-        check(lib.fa_pool_recycle(live(self, operation), live(buffer, operation)))
-
-    def reset(self) -> None:
-        """Take every buffer back; all of them are unusable from here on."""
-        check(lib.fa_pool_reset(live(self, "BufferPool.reset")))
-
-    def clear(self) -> None:
-        """Free the memory that is not in use."""
-        check(lib.fa_pool_clear(live(self, "BufferPool.clear")))
-
-    def _info(self) -> CData:
-        info = ffi.new("fa_pool_info *")
-        check(lib.fa_pool_get_info(live(self, "BufferPool.info"), info))
-        return info
-
-    @property
-    def in_use_count(self) -> int:
-        """Buffers given out and not given back."""
-        return int(self._info().in_use_count)
-
-    @property
-    def free_count(self) -> int:
-        """Blocks waiting for use."""
-        return int(self._info().free_count)
-
-    @property
-    def free_bytes(self) -> int:
-        """Bytes of the blocks waiting for use."""
-        return int(self._info().free_bytes)
-
-
 def _array(operation: str, array: object, argument: str = "array") -> npt.NDArray[Any]:
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise invalid(operation, argument, "a NumPy array", type(array).__name__)
     return array
 
 
-def _typed_shape(operation: str, dtype: npt.DTypeLike, shape: int | Sequence[int]) -> tuple[int, list[int], int]:
+def typed_shape(operation: str, dtype: npt.DTypeLike, shape: int | Sequence[int]) -> tuple[int, list[int], int]:
     """Return the arguments ``dtype, shape, rank`` of the C functions."""
     extents = integers(operation, "shape", shape)
     return _dtypes.dtype_code(operation, "dtype", dtype), extents, len(extents)

@@ -65,7 +65,13 @@ class Device(Handle):
         self._registry: KernelRegistry | None = None
 
     def info(self) -> DeviceInfo:
-        """Return what the device is, and how much it has allocated by now."""
+        """Return what the device is, and how much it has allocated by now.
+
+        Returns
+        -------
+        DeviceInfo
+            A snapshot.
+        """
         raw = ffi.new("fa_device_info *")
         check(lib.fa_device_get_info(live(self, "Device.info"), raw))
         return DeviceInfo(
@@ -121,7 +127,22 @@ class KernelRegistry(Handle):
         super().__init__(result("fa_registry *", lib.fa_registry_create, handle), lib.fa_registry_release)
 
     def register(self, name: str, source: str) -> None:
-        """Add or replace Metal source under a name; pipelines made from a replaced source are dropped."""
+        """Add or replace Metal source; pipelines made from a replaced source are dropped.
+
+        Parameters
+        ----------
+        name : str
+            What the source is called.
+        source : str
+            Metal Shading Language.
+
+        Raises
+        ------
+        InvalidArgumentError
+            No name.
+        CompileError
+            An ``#include`` of something that is not there; the rest is compiled when a kernel of it is first wanted.
+        """
         operation = "KernelRegistry.register"
         arguments = text(operation, "name", name), text(operation, "source", source)
         check(lib.fa_registry_register(live(self, operation), *arguments))
@@ -148,7 +169,20 @@ class KernelRegistry(Handle):
         check(lib.fa_registry_prepare(live(self, operation), name, values, len(values)))
 
     def is_cached(self, kernel: str, constants: Constants | None = None) -> bool:
-        """Tell whether the pipeline of a kernel and its constants, in any order, is there."""
+        """Tell whether a pipeline is there.
+
+        Parameters
+        ----------
+        kernel : str
+            Host name.
+        constants : mapping, optional
+            Function constants by index, in any order.
+
+        Returns
+        -------
+        bool
+            Whether dispatching it compiles nothing.
+        """
         operation = "KernelRegistry.is_cached"
         name, values = text(operation, "kernel", kernel), encode_constants(operation, constants)
         return bool(result("int32_t", lib.fa_registry_is_cached, live(self, operation), name, values, len(values)))

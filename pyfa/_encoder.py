@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from pyfa._buffer import Buffer
+from pyfa._capture import OPS, UNITS, Capture
 from pyfa._constants import Constants, encode_constants
 from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._errors import invalid
-from pyfa._ffi import CData, check, choices, choose, ffi, integer, integers, lib, result, string, text
+from pyfa._ffi import CData, check, choose, ffi, integer, integers, lib, result, text
 from pyfa._handle import Handle, live
 
 if TYPE_CHECKING:
@@ -21,68 +22,6 @@ if TYPE_CHECKING:
 Argument: TypeAlias = "Buffer | bytes | bytearray | memoryview | np.generic"
 OpKind = Literal["other", "sdpa", "softmax", "rms_norm", "elementwise_mul", "elementwise_add"]
 GridUnit = Literal["threadgroups", "threads"]
-
-_OPS = choices("fa_op_kind", "FA_OP_")
-_UNITS = choices("fa_grid_unit", "FA_GRID_")
-_OP_NAMES = {value: name for name, value in _OPS.items()}
-_UNIT_NAMES = {value: name for name, value in _UNITS.items()}
-
-
-@dataclass(frozen=True)
-class CaptureNode:
-    """One recorded dispatch, or a barrier (whose `kernel` is None)."""
-
-    kernel: str | None
-    op: str
-    unit: str
-    argument_count: int
-    is_barrier: bool
-    grid: tuple[int, int, int]
-    threads: tuple[int, int, int]
-
-
-class Capture(Handle, Sequence[CaptureNode]):
-    """Dispatches and barriers recorded by `CommandEncoder.take_capture`, as a sequence of `CaptureNode`."""
-
-    def __init__(self, cdata: CData, kept: Sequence[object]) -> None:
-        super().__init__(cdata, lib.fa_capture_release)
-        self._kept = kept
-
-    @property
-    def kept(self) -> Sequence[object]:
-        """What the recorded dispatches use."""
-        return self._kept
-
-    def __len__(self) -> int:
-        return int(result("uint64_t", lib.fa_capture_count, live(self, "Capture.len")))
-
-    @overload
-    def __getitem__(self, index: int) -> CaptureNode: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[CaptureNode]: ...
-
-    def __getitem__(self, index: int | slice) -> CaptureNode | list[CaptureNode]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        count = len(self)
-        position = index + count if index < 0 else index
-        if not 0 <= position < count:
-            raise IndexError(f"Capture: index: needs {-count} ... {count - 1}, got {index}")
-        raw = ffi.new("fa_node_info *")
-        check(lib.fa_capture_node(live(self, "Capture.getitem"), position, raw))
-        return CaptureNode(
-            kernel=string(raw.kernel) if raw.kernel else None,
-            op=_OP_NAMES[raw.op],
-            unit=_UNIT_NAMES[raw.unit],
-            argument_count=raw.argument_count,
-            is_barrier=bool(raw.is_barrier),
-            grid=tuple(raw.grid),
-            threads=tuple(raw.threads),
-        )
-
-    def __iter__(self) -> Iterator[CaptureNode]:
-        return (self[position] for position in range(len(self)))
 
 
 @dataclass
@@ -209,8 +148,8 @@ class CommandEncoder(Handle):
                 operation, "threadgroup_bytes", f"at most {len(raw.threadgroup_bytes)} slots", str(len(memory))
             )
         raw.threadgroup_bytes = memory
-        raw.unit = choose(operation, "unit", _UNITS, unit)
-        raw.op = choose(operation, "op", _OPS, op)
+        raw.unit = choose(operation, "unit", UNITS, unit)
+        raw.op = choose(operation, "op", OPS, op)
         raw.tracked = bool(tracked)
         check(lib.fa_encoder_dispatch(handle, live(registry or self._device.registry, operation), raw))
         self.keep(*kept)
@@ -220,7 +159,13 @@ class CommandEncoder(Handle):
         check(lib.fa_encoder_barrier(live(self, "CommandEncoder.barrier")))
 
     def set_label(self, label: str) -> None:
-        """Name the command buffer for Metal's tools."""
+        """Name the command buffer for Metal's tools.
+
+        Parameters
+        ----------
+        label : str
+            The name.
+        """
         operation = "CommandEncoder.set_label"
         check(lib.fa_encoder_set_label(live(self, operation), text(operation, "label", label)))
 
@@ -259,7 +204,13 @@ class CommandEncoder(Handle):
         return self._committed
 
     def gpu_time(self) -> tuple[float, float]:
-        """Return when completed work started and ended on the device, in seconds."""
+        """Return when completed work started and ended on the device.
+
+        Returns
+        -------
+        start, end : float
+            Seconds, on the device's clock.
+        """
         start, end = ffi.new("double *"), ffi.new("double *")
         check(lib.fa_encoder_gpu_time(live(self, "CommandEncoder.gpu_time"), start, end))
         return start[0], end[0]
@@ -269,12 +220,24 @@ class CommandEncoder(Handle):
         check(lib.fa_encoder_start_capture(live(self, "CommandEncoder.start_capture")))
 
     def take_capture(self) -> Capture:
-        """End recording and return what was recorded."""
+        """End recording.
+
+        Returns
+        -------
+        Capture
+            What was recorded since `start_capture`.
+        """
         taken = result("fa_capture *", lib.fa_encoder_take_capture, live(self, "CommandEncoder.take_capture"))
         return Capture(taken, tuple(self._flight.kept))
 
     def replay(self, capture: Capture) -> None:
-        """Encode everything that was recorded."""
+        """Encode everything that was recorded.
+
+        Parameters
+        ----------
+        capture : Capture
+            Of an encoder of the same device.
+        """
         operation = "CommandEncoder.replay"
         if not isinstance(capture, Capture):
             raise invalid(operation, "capture", "a Capture", type(capture).__name__)
@@ -282,7 +245,13 @@ class CommandEncoder(Handle):
         self.keep(*capture.kept)
 
     def keep(self, *objects: object) -> None:
-        """Keep objects alive until the work has been waited for or given up."""
+        """Keep objects alive until the work has been waited for or given up.
+
+        Parameters
+        ----------
+        *objects
+            Such as the owner of memory that a buffer wraps.
+        """
         self._flight.kept.extend(objects)
 
     def __exit__(
@@ -298,38 +267,6 @@ class CommandEncoder(Handle):
             raise
         if kind is not None:
             self.release()
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What this process has done since it started, or since `reset_counters`."""
-
-    dispatches: int
-    command_buffers: int
-    waits: int
-    barriers: int
-    """All of them, automatic ones included."""
-    auto_barriers: int
-    """Those put in by tracked dispatches."""
-
-
-def counters() -> Counters:
-    """Return the process-wide counters.
-
-    Examples
-    --------
-    >>> pyfa.reset_counters()
-    >>> pyfa.counters().barriers
-    0
-    """
-    raw = ffi.new("fa_counters *")
-    check(lib.fa_counters_get(raw))
-    return Counters(raw.dispatches, raw.command_buffers, raw.waits, raw.barriers, raw.auto_barriers)
-
-
-def reset_counters() -> None:
-    """Set the process-wide counters to zero."""
-    check(lib.fa_counters_reset())
 
 
 def _extents(operation: str, argument: str, extents: int | Sequence[int]) -> list[int]:

@@ -15,7 +15,13 @@ __version__ = string(lib.fa_version())
 
 
 def manifest() -> dict[str, Any]:
-    """Return every kernel the library dispatches: rooms, host names, slots, constants, tiles.
+    """Return every kernel the library dispatches.
+
+    Returns
+    -------
+    dict
+        ``"rooms"``: for each kernel family its variants (host name, dtype, head dimension, mask, tile), operands with
+        their slots, parameter blocks and function constants.
 
     Examples
     --------
@@ -33,6 +39,11 @@ def info(device: Device | None = None) -> dict[str, Any]:
     ----------
     device : Device, optional
         Which device to describe; `default_device` by default.
+
+    Returns
+    -------
+    dict
+        ``"versions"``, ``"platform"``, ``"library"`` and ``"device"``, as JSON can hold them.
 
     Examples
     --------

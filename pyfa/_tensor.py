@@ -15,6 +15,7 @@ from pyfa import _dlpack, _dtypes
 from pyfa._errors import invalid
 from pyfa._ffi import CData, ffi, lib
 
+_cast, _from_buffer = ffi.cast, ffi.from_buffer
 _VOID = ffi.typeof("void *")
 _TENSOR = ffi.typeof("fa_tensor *")
 _RANK = len(ffi.new(_TENSOR).shape)
@@ -81,17 +82,17 @@ def fill(operation: str, args: CData, name: str, tensor: Any, *, written: bool =
         A dtype that the library does not know, or memory that is not the CPU's.
     """
     try:
-        if isinstance(tensor, np.ndarray) and not isinstance(tensor, np.ma.MaskedArray):
+        if type(tensor) is np.ndarray or (isinstance(tensor, np.ndarray) and not isinstance(tensor, np.ma.MaskedArray)):
             flags = tensor.flags
             dtype = tensor.dtype
             if dtype not in _dtypes.OPERAND:
                 raise _dtypes.unsupported_operand(operation, name, dtype)
             struct = _describe_array(dtype, tensor.shape, tensor.strides, not (written and flags.writeable))
             if not flags.c_contiguous:
-                pointer = ffi.cast(_VOID, tensor.__array_interface__["data"][0])
+                pointer = _cast(_VOID, tensor.__array_interface__["data"][0])
             else:
                 # Much the cheapest way to the address, but the buffer protocol has no bfloat16.
-                pointer = ffi.from_buffer(tensor.view(_dtypes.UINT16) if struct.dtype == _BF16 else tensor)
+                pointer = _from_buffer(tensor.view(_dtypes.UINT16) if struct.dtype == _BF16 else tensor)
             imported = None
         elif isinstance(tensor, _dlpack.SupportsDLPack) and not isinstance(tensor, np.ndarray):
             imported = _dlpack.import_tensor(operation, name, tensor)

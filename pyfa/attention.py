@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from pyfa import _dlpack, _dtypes, _tensor
 from pyfa._device import Device, default_device
-from pyfa._errors import invalid
+from pyfa._errors import DeviceError, invalid
 from pyfa._explain import Explanation
 from pyfa._ffi import CData, check, choices, choose, ffi, integer, lib, result, string
 from pyfa._handle import live
@@ -59,12 +61,13 @@ class _Call:
         else:
             shape, dtype = source.shape, _dtypes.NUMPY[source.code]
             self.convert = _dlpack.importer(operation, "q", q)
-        self.out: Any = np.empty(shape, dtype) if out is None else out
+        self.out: Any = _empty(operation, "o", shape, dtype) if out is None else out
         self.imported.append(fill(operation, args, "o", self.out, written=True))
         self.lse: Any = None
         if return_lse:
             # Slices, because the library is yet to judge the rank.
-            self.lse = np.empty(shape[:1] + shape[2:3] + shape[1:2] if order == _BLHD else shape[:3], _F32)
+            rows = shape[:1] + shape[2:3] + shape[1:2] if order == _BLHD else shape[:3]
+            self.lse = _empty(operation, "lse", rows, _F32)
             fill(operation, args, "lse", self.lse, written=True)
 
     def _set_options(self, operation: str, causal: bool, scale: float | None, q_offset: int | None) -> None:
@@ -80,6 +83,16 @@ class _Call:
                 raise invalid(operation, "scale", "a number or None", repr(scale)) from None
         if q_offset is not None:
             args.has_q_offset, args.q_offset = 1, integer(operation, "q_offset", q_offset)
+
+
+def _empty(operation: str, argument: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Make the array for a result."""
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:
+        needed = math.prod(shape) * dtype.itemsize
+        text = f"{operation}: {argument}: expected {needed} bytes of memory for {list(shape)} {dtype}, got none"
+        raise DeviceError(text, operation=operation, argument=argument) from None
 
 
 @overload

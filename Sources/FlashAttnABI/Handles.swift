@@ -103,10 +103,12 @@ enum Handles {
     _ handle: OpaquePointer?, _ kind: HandleKind, _ operation: String, _ argument: String
   ) -> FAError {
     let got =
-      handle == nil
-      ? "null"
-      : HandleKind(rawValue: UInt(bitPattern: handle) >> 4 & 0xF).map { $0 == kind ? "a released one" : "a handle of \($0)" }
-        ?? "no handle of this library"
-    return FAError(.invalidArgument, operation, argument, "expected a live fa_\(kind) handle, got \(got)")
+      switch HandleKind(rawValue: UInt(bitPattern: handle) >> 4 & 0xF) {
+      case _ where handle == nil: "null"
+      case kind: "a released one"
+      case let other?: "a handle of \(other)"
+      case nil: "no handle of this library"
+      }
+    return .refused(operation, argument, expected: "a live fa_\(kind) handle", got: got)
   }
 }

@@ -174,6 +174,11 @@ def flash_attn_prefill_explain(problem: FlashAttnPrefillProblem, *, device: Devi
     device : Device, optional
         What would run it; `default_device` by default.
 
+    Returns
+    -------
+    Explanation
+        As of `pyfa.explain`.
+
     Examples
     --------
     >>> problem = pyfa.ops.FlashAttnPrefillProblem(

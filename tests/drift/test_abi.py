@@ -48,6 +48,22 @@ def test_library_needs_only_the_system(library_path):
     assert foreign == []
 
 
+CLOSE_AND_USE = """
+from pyfa import _ffi
+
+devices = [_ffi.result("fa_device *", _ffi.lib.fa_device_create, 0) for _ in range(2)]
+release = _ffi.lib.fa_device_release
+_ffi.ffi.dlclose(_ffi.lib)
+assert [release(device) for device in devices] == [0, 0]
+"""
+
+
+def test_closing_the_library_leaves_it_usable(root):
+    # An interpreter that ends closes it before the last objects are released, while its threads wait in it.
+    done = subprocess.run([sys.executable, "-c", CLOSE_AND_USE], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_every_enumerator_has_its_value_written(c_headers):
     # cffi, Swift and other bindings may count on values: none of them is left to the order of lines.
     for body in re.findall(r"enum\s*\w*\s*{([^}]*)}", c_headers):

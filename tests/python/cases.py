@@ -18,7 +18,11 @@ HEAD_DIMS = sorted({variant["head_dim"] for variant in VARIANTS})
 # What the dimensions of a mask are, by the letters of the problem; 1 broadcasts.
 MASKS = (
     "none",
-    *(f"{kind} {shape}" for kind in ("additive", "bool") for shape in ("qk", "1k", "bqk", "1qk", "bhqk", "b1qk", "1h1k")),
+    *(
+        f"{kind} {shape}"
+        for kind in ("additive", "bool")
+        for shape in ("qk", "1k", "bqk", "1qk", "bhqk", "b1qk", "1h1k")
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -22,10 +23,11 @@ class Tensor:
     def __dlpack__(self, *, stream=None, max_version=None, **_):
         if max_version is not None and not self._versioned:
             raise TypeError("max_version is not known here")
-        self.exports += 1
         array = self._array
         source = _dlpack._Bfloat16(array) if array.dtype.name == "bfloat16" else array
-        return source.__dlpack__(max_version=max_version) if max_version else source.__dlpack__()
+        capsule = source.__dlpack__(max_version=max_version) if max_version else source.__dlpack__()
+        self.exports += 1
+        return capsule
 
     def __dlpack_device__(self):
         return (self._device_type, 0)
@@ -36,11 +38,15 @@ class Unexportable(Tensor):
         raise BufferError("requires grad")
 
 
+def _forget(*_):
+    """Let go of what a partial application of this was holding."""
+
+
 def from_dlpack(exporter):
     """Make a tensor over the memory of another library's, bfloat16 included."""
     found = _dlpack.import_tensor("from_dlpack", "exporter", exporter)
     dtype = _dtypes.NUMPY[found.code]
     # The array holds the pointer, and the pointer the export.
-    data = ffi.gc(found.data, lambda _, capsule=found.capsule: None)
+    data = ffi.gc(found.data, functools.partial(_forget, found.capsule))
     memory = ffi.buffer(data, math.prod(found.shape) * dtype.itemsize)
     return Tensor(np.frombuffer(memory, dtype).reshape(found.shape))

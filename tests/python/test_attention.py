@@ -142,9 +142,7 @@ def test_offset_of_any_size(qkv, q_offset, device):
 
 
 def test_offset_without_causal_does_nothing(qkv, device):
-    np.testing.assert_array_equal(
-        pyfa.attention(*qkv, q_offset=-3, device=device), pyfa.attention(*qkv, device=device)
-    )
+    np.testing.assert_array_equal(pyfa.attention(*qkv, q_offset=-3, device=device), pyfa.attention(*qkv, device=device))
 
 
 def test_mask_joins_with_causal(qkv, rng, device):

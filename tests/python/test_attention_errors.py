@@ -13,6 +13,7 @@ from tests.python.reference import DTYPES
 INVALID, UNSUPPORTED = pyfa.InvalidArgumentError, pyfa.UnsupportedError
 Q = np.zeros((2, 4, 5, 64), np.float32)
 K = np.zeros((2, 2, 9, 64), np.float32)
+WIDE = np.zeros((2, 4, 5, 128), np.float32)
 
 
 def misaligned(array):
@@ -55,7 +56,7 @@ BAD = [
     ("reversed rows", INVALID, "q", ["ascontiguousarray", "negative"], {"q": Q[:, :, ::-1]}),
     ("reversed elements", INVALID, "k", ["ascontiguousarray", "contiguous last"], {"k": K[..., ::-1]}),
     ("transposed", INVALID, "v", ["ascontiguousarray"], {"v": K.swapaxes(2, 3)}),
-    ("every second element", INVALID, "q", ["ascontiguousarray"], {"q": np.zeros((2, 4, 5, 128), np.float32)[..., ::2]}),
+    ("every second element", INVALID, "q", ["ascontiguousarray"], {"q": WIDE[..., ::2]}),
     ("broken stride", INVALID, "q", ["ascontiguousarray", "whole number"],
      {"q": as_strided(np.zeros(9000, np.float32), Q.shape, (5122, 1280, 256, 4))}),
     ("misaligned", INVALID, "q", ["aligned to 4"], {"q": misaligned(Q)}),
@@ -86,13 +87,17 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("error", "argument", "words", "changed"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(
+    ("error", "argument", "words", "changed"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
 @pytest.mark.parametrize("function", [pyfa.attention, pyfa.explain])
 def test_bad_argument(function, error, argument, words, changed, device):
     arguments = {"q": Q, "k": K, "v": K} | changed
     # An output that fits q, so that nothing is wrong but what the case says.
     q = np.asarray(arguments["q"])
-    out = arguments.setdefault("out", np.full(q.shape, 7, q.dtype))
+    if "out" not in arguments:
+        arguments["out"] = np.full(q.shape, 7, q.dtype)
+    out = arguments["out"]
     before = out[..., :1, :].copy()
     with pytest.raises(error) as caught:
         function(arguments.pop("q"), arguments.pop("k"), arguments.pop("v"), **arguments, device=device)
@@ -114,9 +119,9 @@ BAD_OUT = [
     ("rank", ["[2, 4, 5, 64]", "[4, 5, 64]"], np.full((4, 5, 64), 7, np.float32)),
     ("dtype", ["f32", "f16"], np.full(Q.shape, 7, np.float16)),
     ("misaligned", ["aligned to 4"], misaligned(Q)),
-    ("strided elements", ["contiguous last"], np.full((2, 4, 5, 128), 7, np.float32)[..., ::2]),
+    ("strided elements", ["contiguous last"], WIDE[..., ::2]),
     ("not an array", ["a NumPy array", "list"], [7]),
-    ("rows over each other", ["apart", "[1280", "0"], as_strided(np.full(4000, 7, np.float32), Q.shape, (1280, 0, 256, 4))),
+    ("rows over each other", ["apart", "[320, 0, 64]"], as_strided(Q.copy(), Q.shape, (1280, 0, 256, 4))),
 ]  # fmt: skip
 BAD_OUT[0][2].flags.writeable = False
 
@@ -139,6 +144,14 @@ def test_out_over_an_operand(rng, name, device):
     with pytest.raises(INVALID, match=f"^attention: o: .*{name}"):
         pyfa.attention(**arrays, out=arrays[name], device=device)
     np.testing.assert_array_equal(arrays[name], before)
+
+
+def test_more_memory_than_there_is(device):
+    q = huge((1, 1, 2**40, 64))
+    with pytest.raises(
+        pyfa.DeviceError, match=rf"^attention: o: expected {2**48} bytes of memory for \[1, 1, {2**40}, 64\]"
+    ):
+        pyfa.attention(q, q, q, device=device)
 
 
 def test_error_from_a_released_device():

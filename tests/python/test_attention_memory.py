@@ -104,9 +104,7 @@ def test_strides_of_single_elements_do_not_matter(rng, device):
     """NumPy reports any stride for an extent of 1."""
     q = rng.standard_normal((1, 1, 7, 64), dtype=np.float32)
     odd = np.lib.stride_tricks.as_strided(q, q.shape, (-3, 5, *q.strides[2:]))
-    np.testing.assert_array_equal(
-        pyfa.attention(odd, odd, odd, device=device), pyfa.attention(q, q, q, device=device)
-    )
+    np.testing.assert_array_equal(pyfa.attention(odd, odd, odd, device=device), pyfa.attention(q, q, q, device=device))
 
 
 def test_operands_are_not_changed(qkv, device):

@@ -171,6 +171,22 @@ class TestRegistry:
         with pytest.raises((INVALID, pyfa.CompileError), match="301|do_causal"):
             registry.prepare(KERNEL, constants)
 
+    def test_replaced_source_drops_its_pipelines(self, registry):
+        registry.prepare(KERNEL, CONSTANTS)
+        registry.register("another", SOURCE)
+        assert registry.is_cached(KERNEL, CONSTANTS)
+        registry.register("flash_attn_prefill", SOURCE)
+        assert not registry.is_cached(KERNEL, CONSTANTS)
+
+    def test_include_that_is_not_there(self, registry):
+        with pytest.raises(pyfa.CompileError, match=r"absent\.h") as caught:
+            registry.register("mine", '#include <metal_stdlib>\n#include "absent.h"\n')
+        assert "absent.h" in caught.value.log
+
+    def test_source_without_a_name(self, registry):
+        with pytest.raises(INVALID, match="^registry_register: name: "):
+            registry.register("", SOURCE)
+
     def test_text_with_nul(self, registry):
         with pytest.raises(INVALID, match=r"^KernelRegistry.register: source: expected a str without NUL"):
             registry.register("name", "a\0b")

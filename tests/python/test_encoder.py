@@ -46,7 +46,13 @@ class Prefill:
         if mask is not None:
             self.arguments[5] = pyfa.pack_struct("fa_attn_mask_params", M_strides=[0, 0, kv_len])
             self.arguments[6] = pyfa.Buffer.from_array(mask, device=device)
-        self.constants = {200: q_len % rows == 0, 201: kv_len % keys == 0, 300: mask is not None, 301: causal, 306: False}
+        self.constants = {
+            200: q_len % rows == 0,
+            201: kv_len % keys == 0,
+            300: mask is not None,
+            301: causal,
+            306: False,
+        }
         self.grid = (-(-q_len // rows), heads, batch)
         self.threads = variant["tile"]["threads"]
 
@@ -68,12 +74,13 @@ def operands(rng, variant):
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("kernel", VARIANTS)
+# A kernel of boolean masks always has one, a kernel of additive masks may do without.
+KERNELS = [(kernel, masked) for kernel in VARIANTS for masked in (False, True) if masked or "boolmask" not in kernel]
+
+
+@pytest.mark.parametrize(("kernel", "masked"), KERNELS)
 def test_every_kernel_by_its_own_parameters(kernel, masked, rng, device):
     variant = VARIANTS[kernel]
-    if variant["mask"] == "bool" and not masked:
-        pytest.skip("kernels of boolean masks always have one")
     q, k, v = operands(rng, variant)
     mask = None
     if masked:
@@ -152,9 +159,9 @@ def test_counters(prefill, device):
 
 def test_life_cycle(prefill, device):
     encoder = pyfa.CommandEncoder(device)
-    with pytest.raises(INVALID, match="^encoder_gpu_time: "):
+    with pytest.raises(INVALID, match="encoder: expected a committed one"):
         encoder.gpu_time()
-    with pytest.raises(INVALID, match="^encoder_wait: "):
+    with pytest.raises(INVALID, match="encoder: expected a committed one"):
         encoder.wait()
     prefill.encode(encoder)
     assert not encoder.committed
@@ -187,9 +194,15 @@ def test_empty_encoder(device):
 
 
 def test_block_that_raises_gives_up_the_work(prefill, device):
-    with pytest.raises(KeyError), pyfa.CommandEncoder(device) as encoder:
-        prefill.encode(encoder)
-        raise KeyError("mine")
+    encoder = pyfa.CommandEncoder(device)
+
+    def block():
+        with encoder:
+            prefill.encode(encoder)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        block()
     assert encoder.released
     assert not prefill.out.read().any()
 
@@ -205,14 +218,12 @@ def test_block_with_own_commit(prefill, device):
 @pytest.mark.skipif(sys.platform == "darwin", reason="Metal wraps whole pages only")
 def test_memory_in_flight_is_kept(rng, device):
     """Neither the arrays behind the buffers nor the encoder are held by the caller while the work runs."""
-    for _ in range(20):
+    for _ in range(5):
         q = rng.standard_normal((1, 2, 300, 64), dtype=np.float32)
         out = np.zeros_like(q)
         encoder = pyfa.CommandEncoder(device)
         operand = pyfa.Buffer.wrap(q.copy(), device=device)
-        pyfa.ops.flash_attn_prefill(
-            operand, operand, operand, pyfa.Buffer.wrap(out, device=device), encoder=encoder
-        )
+        pyfa.ops.flash_attn_prefill(operand, operand, operand, pyfa.Buffer.wrap(out, device=device), encoder=encoder)
         operand.release()
         encoder.commit()
         del operand, encoder
@@ -265,10 +276,10 @@ def test_capture_keeps_its_memory(qkv, device):
 
 def test_capture_errors(device):
     encoder = pyfa.CommandEncoder(device)
-    with pytest.raises(INVALID, match="^encoder_take_capture: "):
+    with pytest.raises(INVALID, match="encoder: expected one that is capturing"):
         encoder.take_capture()
     encoder.start_capture()
-    with pytest.raises(INVALID, match="^encoder_start_capture: "):
+    with pytest.raises(INVALID, match="encoder: expected .*captur"):
         encoder.start_capture()
     capture = encoder.take_capture()
     assert len(capture) == 0

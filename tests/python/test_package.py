@@ -51,7 +51,9 @@ def test_exception_tree_in_its_docstring():
         kind = getattr(pyfa, name)
         assert issubclass(kind, pyfa.PyfaError)
         bases = [base.__name__ for base in kind.__bases__ if base is not pyfa.PyfaError]
-        assert f"{name} ({bases[0]})" in _errors.__doc__ if bases != ["Exception"] and bases else name in _errors.__doc__
+        assert (
+            f"{name} ({bases[0]})" in _errors.__doc__ if bases != ["Exception"] and bases else name in _errors.__doc__
+        )
 
 
 @pytest.mark.parametrize("name", _errors.__all__)

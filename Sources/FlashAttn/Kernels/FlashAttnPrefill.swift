@@ -68,7 +68,8 @@ public enum FlashAttnPrefill {
       let plane = queryLength.multipliedReportingOverflow(by: keyLength)
       let batch = plane.partialValue.multipliedReportingOverflow(by: heads)
       guard !plane.overflow, !batch.overflow else {
-        throw .invalid(spec.name, "mask", expected: "less than 2^63 elements", got: "[\(queryLength), \(keyLength)] planes")
+        throw .invalid(
+          spec.name, "mask", expected: "less than 2^63 elements", got: "[\(queryLength), \(keyLength)] planes")
       }
       switch rank {
       case 2: return Strides(batch: 0, head: 0, row: keyLength)

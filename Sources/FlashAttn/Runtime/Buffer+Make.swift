@@ -42,7 +42,8 @@ extension Device {
       throw .invalid(operation, "data", expected: "a pointer", got: "null")
     }
     guard bytes <= memory.count else {
-      throw .invalid(operation, "byte_count", expected: "at least \(bytes) for \(shape) \(dtype)", got: "\(memory.count)")
+      throw .invalid(
+        operation, "byte_count", expected: "at least \(bytes) for \(shape) \(dtype)", got: "\(memory.count)")
     }
     let alignment = Self.wrapsAnyAlignment ? dtype.byteCount : Self.pageBytes
     guard Int(bitPattern: pointer).isMultiple(of: alignment) else {
@@ -69,7 +70,8 @@ extension Device {
       let buffer = metal.makeBuffer(
         bytesNoCopy: pointer - start, length: length, options: .storageModeShared, deallocator: deallocator)
     else {
-      throw FAError(.allocationFailed, operation, "data", "the device could not wrap \(length) bytes at \(pointer - start)")
+      throw FAError(
+        .allocationFailed, operation, "data", "the device could not wrap \(length) bytes at \(pointer - start)")
     }
     return Storage(allocator.adopt(buffer), start: start, byteCount: bytes, isReadOnly: isReadOnly)
   }
@@ -82,7 +84,8 @@ extension Device {
       throw .invalid(operation, "mtl_buffer", expected: "a buffer of \(name)", got: "one of \(buffer.device.name)")
     }
     guard bytes <= buffer.length else {
-      throw .invalid(operation, "shape", expected: "at most \(buffer.length) bytes", got: "\(bytes) for \(shape) \(dtype)")
+      throw .invalid(
+        operation, "shape", expected: "at most \(buffer.length) bytes", got: "\(bytes) for \(shape) \(dtype)")
     }
     let storage = Storage(allocator.adopt(buffer), byteCount: buffer.length)
     return Buffer(storage: storage, dtype: dtype, shape: shape, byteCount: bytes)

@@ -10,7 +10,8 @@ public enum GPUTrace {
     do {
       try manager.startCapture(with: descriptor)
     } catch {
-      throw FAError(.unsupported, "gpu_trace", "", "expected Metal's developer tools to record, got: \(describe(error))")
+      throw FAError(
+        .unsupported, "gpu_trace", "", "expected Metal's developer tools to record, got: \(describe(error))")
     }
     defer { manager.stopCapture() }
     try body()

@@ -32,7 +32,9 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     let pass = Plan.Pass(
       room: name, kernel: variant.kernel, tile: variant.tile, op: op,
       constants: constants.map { Plan.Constant(name: $0.name, index: $0.index, value: $0.value(problem, variant)) },
-      blocks: blocks.filter { $0.isPresent(problem) }.map { Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, variant)) },
+      blocks: blocks.filter { $0.isPresent(problem) }.map {
+        Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, variant))
+      },
       bindings: bindings, launch: launch)
     return Plan(operation: name, operands: requirements, steps: [.run(pass)])
   }

@@ -49,7 +49,9 @@ final class EncoderTests: XCTestCase {
     let buffer = try device.makeBuffer(.f32, [8])
     Counters.reset()
     let encoder = try CommandEncoder(device: device)
-    for _ in 0..<2 { try encoder.dispatch(try TestKernels.dispatch(buffer, step: 1, registry: registry, tracked: true)) }
+    for _ in 0..<2 {
+      try encoder.dispatch(try TestKernels.dispatch(buffer, step: 1, registry: registry, tracked: true))
+    }
     XCTAssertEqual(Counters.current.barriers, 0)
     try encoder.commitAndWait()
   }
@@ -93,7 +95,8 @@ final class EncoderTests: XCTestCase {
     let cases: [(String, (inout Dispatch) -> Void)] = [
       ("grid", { $0.grid.x = 0 }), ("grid", { $0.grid = Size3(1 << 20, 1 << 20) }),
       ("threads", { $0.threads = Size3(1025) }), ("threads", { $0.threads.z = -1 }),
-      ("threadgroup_bytes", { $0.threadgroupBytes = [24] }), ("threadgroup_bytes", { $0.threadgroupBytes = [32768, 16] }),
+      ("threadgroup_bytes", { $0.threadgroupBytes = [24] }),
+      ("threadgroup_bytes", { $0.threadgroupBytes = [32768, 16] }),
       ("arguments", { $0.arguments.append(.value(31, 1)) }), ("slot 0", { $0.arguments.append(.value(0, 1)) }),
       ("slot 2", { $0.arguments.append(.bytes(2, [])) }),
       ("slot 2", { $0.arguments.append(.bytes(2, Array(repeating: 0, count: 4097))) }),

@@ -102,7 +102,8 @@ final class PrefillTests: XCTestCase {
       if want == -.infinity {
         XCTAssertEqual(got, -.infinity, file: file, line: line)
       } else {
-        XCTAssertEqual(Double(got), want, accuracy: 1e-2 * limit + 2e-6 * want.magnitude + limit, file: file, line: line)
+        XCTAssertEqual(
+          Double(got), want, accuracy: 1e-2 * limit + 2e-6 * want.magnitude + limit, file: file, line: line)
       }
     }
   }

@@ -126,7 +126,8 @@ final class SpecTests: XCTestCase {
     let short = thrown { try encode(k: try device.makeBuffer(.f32, [2, 40, 63])) }
     XCTAssertEqual(
       short.description, "flash_attn_prefill: k: needs 20480 bytes for [1, 2, 40, 64] f32, got 20160")
-    XCTAssertEqual(thrown { try encode(k: try device.makeBuffer(.f16, [2, 40, 128])) }.message, "expected f32, got f16")
+    XCTAssertEqual(
+      thrown { try encode(k: try device.makeBuffer(.f16, [2, 40, 128])) }.message, "expected f32, got f16")
     XCTAssertEqual(thrown { try encode(o: q) }.message, "expected memory of its own, got memory it shares with q")
     XCTAssertEqual(thrown { try encode(mask: v) }.message, "expected none for this problem, got a buffer")
     try encoder.commitAndWait()

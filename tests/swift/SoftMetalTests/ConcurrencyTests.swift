@@ -19,7 +19,7 @@ final class ConcurrencyTests: XCTestCase {
 
   /// Each thread with queues, libraries, pipelines and parallel regions of its own, on one device.
   func testThreadsShareADevice() throws {
-    nonisolated(unsafe) let test = try TestDevice()
+    let test = try TestDevice()
     onThreads { thread in
       let queue = try XCTUnwrap(test.device.makeCommandQueue())
       for round in 0..<50 {
@@ -45,7 +45,7 @@ final class ConcurrencyTests: XCTestCase {
 
   /// All threads on one queue: each waits for its own buffers and helps with the others'.
   func testThreadsShareAQueue() throws {
-    nonisolated(unsafe) let test = try TestDevice()
+    let test = try TestDevice()
     nonisolated(unsafe) let total = try test.buffer([0])
     let counter = Counter()
     onThreads { thread in
