@@ -103,9 +103,9 @@ class Explanation:
     scratch_bytes: int
 
     @classmethod
-    def from_json(cls, text: str, context: dict[str, Any] | None = None) -> Explanation:
-        """Read the library's JSON; `context` has what it leaves out."""
-        data: dict[str, Any] = (context or {}) | json.loads(text)
+    def from_json(cls, text: str) -> Explanation:
+        """Read the library's JSON."""
+        data: dict[str, Any] = json.loads(text)
         nested = {
             "problem": _pick(Problem, data["problem"]),
             "passes": tuple(_pass(entry) for entry in data["passes"]),

@@ -187,13 +187,9 @@ def flash_attn_prefill_explain(problem: FlashAttnPrefillProblem, *, device: Devi
     'flash_attn_prefill'
     """
     operation = "flash_attn_prefill_explain"
-    device = device or default_device()
-    raw = _encode(operation, problem)
-    found = result("const char *", lib.fa_flash_attn_prefill_explain, live(device, operation), raw)
-    about = device.info()
-    # The library leaves out what does not depend on the problem.
-    context = {"device": about.name, "backend": about.backend, "isa": about.isa, "copies": []}
-    return Explanation.from_json(string(found), context)
+    handle = live(device or default_device(), operation)
+    found = result("const char *", lib.fa_flash_attn_prefill_explain, handle, _encode(operation, problem))
+    return Explanation.from_json(string(found))
 
 
 def _buffer(operation: str, name: str, operand: object, device: Device) -> Buffer:

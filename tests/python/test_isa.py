@@ -18,7 +18,7 @@ ISAS = ("portable", "x86-64-v3", "avx512", "avx512bf16")
 
 
 def available() -> tuple[str, ...]:
-    best = pyfa.Device(provider="native").info.isa
+    best = pyfa.Device(provider="native").info().isa
     return ISAS[: ISAS.index(best) + 1] if best in ISAS else (best,)
 
 
@@ -49,11 +49,11 @@ def check_shapes() -> None:
         reference.assert_lse_close(lse, expected_lse, dtype)
 
 
-@pytest.mark.skipif(pyfa.default_device().info.backend != "SoftMetal", reason="instruction sets are the CPU's")
+@pytest.mark.skipif(pyfa.default_device().info().backend != "SoftMetal", reason="instruction sets are the CPU's")
 class TestIsa:
     @pytest.mark.parametrize("isa", available())
     def test_answers_are_the_oracles(self, isa: str) -> None:
-        ran = run_with(isa, "import pyfa; from tests.python import test_isa; print(pyfa.Device().info.isa); test_isa.check_shapes()")
+        ran = run_with(isa, "import pyfa; from tests.python import test_isa; print(pyfa.Device().info().isa); test_isa.check_shapes()")
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.strip() == isa
 

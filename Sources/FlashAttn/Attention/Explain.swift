@@ -2,7 +2,6 @@ extension Attention {
   /// What a call would do, as JSON: device, passes, constants, grids, copies, and what was passed over.
   public func explain(on device: Device) throws(FAError) -> String {
     let problem = try problem()
-    let plan = try FlashAttnPrefill.plan(problem)
     let copies = try memory().compactMap { $0 }.compactMap { operand in
       operand.reasonToCopy(on: device).map { reason in
         JSON.object([
@@ -10,37 +9,37 @@ extension Attention {
         ])
       }
     }
-    return JSON.object([
-      ("operation", .string(Self.operation)),
-      ("device", .string(device.name)),
-      ("backend", .string(Device.backend)),
-      ("provider", .string(device.provider.rawValue)),
-      ("isa", .string(device.provider == .native ? Device.instructionSet : "")),
-      ("problem", problem.json(layout: layout == .bhld ? "bhld" : "blhd")),
-      ("passes", .array(plan.passes.map { $0.json(device) })),
-      ("rejected", .array(FlashAttnPrefill.rejected(problem, plan))),
-      ("copies", .array(copies)),
-      ("scratch_bytes", .int(plan.scratchBytes)),
-    ]).text
+    return try FlashAttnPrefill.report(
+      problem, operation: Self.operation, layout: layout == .bhld ? "bhld" : "blhd", copies: copies, on: device)
   }
 }
 
 extension FlashAttnPrefill {
-  /// The passes of `problem` as JSON.
+  /// The passes of `problem` as JSON, in the form of `Attention.explain`.
   public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
-    let plan = try plan(problem)
     let layout =
       switch problem.layout {
       case .headMajor: "bhld"
       case .seqMajor: "blhd"
       case .strided: "strided"
       }
+    return try report(problem, operation: spec.name, layout: layout, copies: [], on: device)
+  }
+
+  static func report(
+    _ problem: Problem, operation: String, layout: String, copies: [JSON], on device: Device
+  ) throws(FAError) -> String {
+    let plan = try plan(problem)
     return JSON.object([
-      ("operation", .string(spec.name)),
+      ("operation", .string(operation)),
+      ("device", .string(device.name)),
+      ("backend", .string(Device.backend)),
       ("provider", .string(device.provider.rawValue)),
+      ("isa", .string(device.provider == .native ? Device.instructionSet : "")),
       ("problem", problem.json(layout: layout)),
       ("passes", .array(plan.passes.map { $0.json(device) })),
       ("rejected", .array(rejected(problem, plan))),
+      ("copies", .array(copies)),
       ("scratch_bytes", .int(plan.scratchBytes)),
     ]).text
   }

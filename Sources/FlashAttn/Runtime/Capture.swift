@@ -15,9 +15,9 @@ extension CommandEncoder {
   /// From here on dispatches and barriers are recorded, not encoded.
   public func startCapture() throws(FAError) {
     try state.withLock { state throws(FAError) in
-      try Self.checkOpen(state, "start_capture")
+      try Self.checkOpen(state, "encoder_start_capture")
       guard state.capture == nil else {
-        throw .invalid("start_capture", "encoder", expected: "one that is not capturing", got: "one that is")
+        throw .invalid("encoder_start_capture", "encoder", expected: "one that is not capturing", got: "one that is")
       }
       state.capture = []
     }
@@ -29,7 +29,7 @@ extension CommandEncoder {
   public func takeCapture() throws(FAError) -> Capture {
     try state.withLock { state throws(FAError) in
       guard let nodes = state.capture else {
-        throw .invalid("take_capture", "encoder", expected: "one that is capturing", got: "one that is not")
+        throw .invalid("encoder_take_capture", "encoder", expected: "one that is capturing", got: "one that is not")
       }
       state.capture = nil
       return Capture(nodes: nodes)
@@ -40,9 +40,9 @@ extension CommandEncoder {
   public func replay(_ capture: Capture) throws(FAError) {
     for case .dispatch(let dispatch) in capture.nodes { try dispatch.validate(on: device) }
     try state.withLock { state throws(FAError) in
-      try Self.checkOpen(state, "replay")
+      try Self.checkOpen(state, "encoder_replay")
       guard state.capture == nil else {
-        throw .invalid("replay", "encoder", expected: "one that is not capturing", got: "one that is")
+        throw .invalid("encoder_replay", "encoder", expected: "one that is not capturing", got: "one that is")
       }
       for node in capture.nodes {
         switch node {

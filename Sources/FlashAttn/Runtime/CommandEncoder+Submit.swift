@@ -2,20 +2,20 @@ extension CommandEncoder {
   /// Ends encoding without committing, so that the owner of the command buffer can go on with it.
   public func end() throws(FAError) {
     try state.withLock { state throws(FAError) in
-      try Self.checkOpen(state, "end")
+      try Self.checkOpen(state, "encoder_end")
       Self.close(&state)
     }
   }
 
   /// Submits; the device works on it while the caller goes on.
-  public func commit() throws(FAError) { try submit("commit") }
+  public func commit() throws(FAError) { try submit("encoder_commit") }
 
   /// Waits for a committed encoder.
   ///
   /// - Throws: `commandFailed` with the device's reason if the work did not complete.
   public func wait() throws(FAError) {
     Tally.bump(Tally.waits)
-    let commandBuffer = try committed("wait")
+    let commandBuffer = try committed("encoder_wait")
     commandBuffer.waitUntilCompleted()
     state.withLock { $0.retained.removeAll() }
     guard commandBuffer.status != .completed else { return }
@@ -24,15 +24,15 @@ extension CommandEncoder {
   }
 
   public func commitAndWait() throws(FAError) {
-    try submit("commit_and_wait")
+    try submit("encoder_commit_and_wait")
     try wait()
   }
 
   /// When the device started and finished, in seconds of its own clock.
   public func gpuTime() throws(FAError) -> (start: Double, end: Double) {
-    let commandBuffer = try committed("gpu_time")
+    let commandBuffer = try committed("encoder_gpu_time")
     guard commandBuffer.status == .completed else {
-      throw .invalid("gpu_time", "encoder", expected: "one that completed", got: "one that has not")
+      throw .invalid("encoder_gpu_time", "encoder", expected: "one that completed", got: "one that has not")
     }
     return (commandBuffer.gpuStartTime, commandBuffer.gpuEndTime)
   }

@@ -30,7 +30,7 @@ public final class CommandEncoder: Sendable {
       device.tuning.unretainedReferences
         ? device.queue.makeCommandBufferWithUnretainedReferences() : device.queue.makeCommandBuffer()
     }
-    guard let made else { throw FAError(.commandFailed, "encoder", "", "the queue gave no command buffer") }
+    guard let made else { throw FAError(.commandFailed, "encoder_create", "", "the queue gave no command buffer") }
     self.device = device
     ownsCommandBuffer = true
     state = Locked(State(commandBuffer: made))
@@ -40,7 +40,7 @@ public final class CommandEncoder: Sendable {
   public init(device: Device, commandBuffer: any MTLCommandBuffer) throws(FAError) {
     guard commandBuffer.device === device.metal else {
       throw .invalid(
-        "encoder", "command_buffer", expected: "a command buffer of \(device.name)",
+        "encoder_create", "command_buffer", expected: "a command buffer of \(device.name)",
         got: "one of \(commandBuffer.device.name)")
     }
     self.device = device
@@ -80,7 +80,7 @@ public final class CommandEncoder: Sendable {
   /// Later dispatches see what earlier ones wrote. Without an earlier one there is nothing to order.
   public func barrier() throws(FAError) {
     try state.withLock { state throws(FAError) in
-      try Self.checkOpen(state, "barrier")
+      try Self.checkOpen(state, "encoder_barrier")
       if state.capture != nil {
         state.capture?.append(.barrier)
       } else {
@@ -148,7 +148,7 @@ public final class CommandEncoder: Sendable {
     let commandBuffer = state.commandBuffer
     let type: MTLDispatchType = device.tuning.serialDispatch ? .serial : .concurrent
     guard let encoder = pooled({ commandBuffer.makeComputeCommandEncoder(dispatchType: type) }) else {
-      throw FAError(.commandFailed, "encoder", "", "the command buffer gave no compute encoder")
+      throw FAError(.commandFailed, "encoder_dispatch", "", "the command buffer gave no compute encoder")
     }
     state.encoder = encoder
     return encoder
