@@ -10,9 +10,9 @@ const char *run(const sm_dispatch *dispatch) {
   return run_flash_attn_prefill(kernel, *dispatch);
 }
 
-#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                                                            \
-  constexpr PrefillKernel prefill_##DTYPE##_##D##_##MASK = {"flash_attn_prefill_" #DTYPE "_d" #D SUFFIX,      \
-                                                            Elem::DTYPE, D, Mask::MASK, BQ};
+#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                                                                    \
+  constexpr PrefillKernel prefill_##DTYPE##_##D##_##MASK = {"flash_attn_prefill_" #DTYPE "_d" #D SUFFIX, Elem::DTYPE, \
+                                                            D, Mask::MASK, BQ};
 #include "cpu_kernels.def"
 
 /// The shader's threadgroup memory: a tile of K and one of V, their rows padded by 16 bytes.
@@ -21,11 +21,15 @@ constexpr uint32_t prefill_tile_bytes(Elem elem, int head_dim, int keys) {
 }
 
 const sm_native_kernel kernels[] = {
-#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                                                            \
-  {prefill_##DTYPE##_##D##_##MASK.name, run<prefill_##DTYPE##_##D##_##MASK>,                                  \
-   prefill_arguments,                   prefill_argument_count,                                               \
-   prefill_constants,                   prefill_constant_count,                                               \
-   PREFILL_THREADS,                     prefill_tile_bytes(Elem::DTYPE, D, BK)},
+#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK) \
+  {prefill_##DTYPE##_##D##_##MASK.name,            \
+   run<prefill_##DTYPE##_##D##_##MASK>,            \
+   prefill_arguments,                              \
+   prefill_argument_count,                         \
+   prefill_constants,                              \
+   prefill_constant_count,                         \
+   PREFILL_THREADS,                                \
+   prefill_tile_bytes(Elem::DTYPE, D, BK)},
 #include "cpu_kernels.def"
 };
 

@@ -398,8 +398,9 @@ typedef struct fa_attention_args {
   fa_tensor k;     // likewise with kv_heads and kv_len
   fa_tensor v;
   fa_tensor o;     // as q; written
-  fa_tensor mask;  // rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k]; 1 broadcasts any but the last; data null: none
-  fa_tensor lse;   // float32 [batch, heads, q_len], contiguous; written; data null: not wanted
+  fa_tensor
+      mask;  // rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k]; 1 broadcasts any but the last; data null: none
+  fa_tensor lse;  // float32 [batch, heads, q_len], contiguous; written; data null: not wanted
   fa_layout layout;  // FA_LAYOUT_BHLD or FA_LAYOUT_BLHD: the order of dimensions; strides tell the rest
   int32_t causal;
   int32_t has_scale;  // 0: 1 / sqrt(head_dim)

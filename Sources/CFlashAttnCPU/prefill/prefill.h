@@ -60,9 +60,9 @@ struct Prefill {
     for (int64_t block = first_block; block < blocks && block < first_block + pack_blocks; block++) {
       const int64_t key = block * block_keys;
       const int keys = problem.keys - key < block_keys ? int(problem.keys - key) : block_keys;
-      base[value_bytes + key_bytes + block] = pack_values<elem, arithmetic, D>(
-          problem.v.at(batch, head, key), problem.v.strides[2], keys,
-          reinterpret_cast<uint32_t *>(base) + block * (D * block_words<arithmetic>));
+      base[value_bytes + key_bytes + block] =
+          pack_values<elem, arithmetic, D>(problem.v.at(batch, head, key), problem.v.strides[2], keys,
+                                           reinterpret_cast<uint32_t *>(base) + block * (D * block_words<arithmetic>));
       if constexpr (packs_keys) {
         pack_keys<elem, D>(problem.k.at(batch, head, key), problem.k.strides[2], keys,
                            reinterpret_cast<float *>(base + value_bytes) + key * D);

@@ -40,11 +40,19 @@ using PrefillBody = const char *(*)(const PrefillProblem &problem);
 
 /// The implementation for one element type and head dimension.
 #if defined(__x86_64__)
-namespace avx512bf16 { PrefillBody prefill_body(Elem elem, int head_dim); }
-namespace avx512 { PrefillBody prefill_body(Elem elem, int head_dim); }
-namespace avx2 { PrefillBody prefill_body(Elem elem, int head_dim); }
+namespace avx512bf16 {
+PrefillBody prefill_body(Elem elem, int head_dim);
+}
+namespace avx512 {
+PrefillBody prefill_body(Elem elem, int head_dim);
+}
+namespace avx2 {
+PrefillBody prefill_body(Elem elem, int head_dim);
+}
 #endif
-namespace portable { PrefillBody prefill_body(Elem elem, int head_dim); }
+namespace portable {
+PrefillBody prefill_body(Elem elem, int head_dim);
+}
 
 }  // namespace fa
 

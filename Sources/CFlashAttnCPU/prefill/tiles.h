@@ -16,7 +16,7 @@ namespace fa::FA_ISA {
 enum class Arithmetic { f32, bf16_pairs };
 
 constexpr int panel_rows = panel_vectors * VW;  ///< query rows in a panel
-constexpr int block_keys = 64;                  ///< keys in a block
+constexpr int block_keys = 64;  ///< keys in a block
 
 template <Arithmetic arithmetic>
 constexpr int keys_per_word = arithmetic == Arithmetic::bf16_pairs ? 2 : 1;
