@@ -53,7 +53,8 @@ def check_shapes() -> None:
 class TestIsa:
     @pytest.mark.parametrize("isa", available())
     def test_answers_are_the_oracles(self, isa: str) -> None:
-        ran = run_with(isa, "import pyfa; from tests.python import test_isa; print(pyfa.Device().info().isa); test_isa.check_shapes()")
+        code = "import pyfa; from tests.python import test_isa as t; print(pyfa.Device().info().isa); t.check_shapes()"
+        ran = run_with(isa, code)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.strip() == isa
 
