@@ -127,8 +127,9 @@ format: $(VENV)/.have-lint need-swift ## Rewrite the sources in the house format
 # --------------------------------------------------------------------------------------------------------- run, read
 
 .PHONY: demo
-demo: $(VENV)/.have-demo lib ## Run the demonstration
-	$(BIN)/python -m pyfa.demo $(DEMO_ARGS)
+demo: $(VENV)/.have-demo lib ## Run the demonstration; its plot goes to build/similarity.png
+	@mkdir -p build
+	$(BIN)/python -m pyfa.demo --plot build/similarity.png $(DEMO_ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.have-bench lib ## Measure, and compare with PyTorch
