@@ -96,6 +96,14 @@ test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the Python tests on a li
 	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \
 	  scripts/with_sanitizers.sh $(BIN)/python -m pytest tests/python -o timeout=1800 $(PYTEST_ARGS)
 
+.PHONY: test-tsan
+test-tsan: need-swift ## Run the Swift tests with the thread sanitizer
+	swift test --sanitize=thread --scratch-path build/tsan $(SWIFT_TEST_ARGS)
+
+.PHONY: test-torch
+test-torch: $(VENV)/.have-test $(VENV)/.have-bench lib ## Run the tests that exchange tensors with PyTorch
+	$(BIN)/python -m pytest tests/python/test_dlpack.py $(PYTEST_ARGS)
+
 .PHONY: check-metal
 check-metal: need-swift ## Type-check the code that a Mac compiles, against a strict stand-in for Metal
 	scripts/check_metal.sh

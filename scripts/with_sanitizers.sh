@@ -13,6 +13,7 @@ fi
 # The C++ library comes second, so that the run-time finds the exception functions it wraps. The interpreter keeps
 # memory to its end on purpose: leaks are not looked for.
 export LD_PRELOAD="$runtime $("$clang" -print-file-name=libstdc++.so.6)"
-export ASAN_OPTIONS=detect_leaks=0
+# A request for too much memory is NumPy's to refuse.
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1
 exec "$@"

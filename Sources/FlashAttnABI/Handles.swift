@@ -1,6 +1,5 @@
 import CFlashAttn
 import FlashAttn
-import Synchronization
 
 /// What a handle stands for.
 enum HandleKind: UInt, Sendable {
@@ -24,18 +23,18 @@ extension CommandEncoder: HandleObject { static var kind: HandleKind { .encoder 
 /// A handle is generation (32 bits), index (24), kind (4) and four zero bits. The generation of a slot grows with every
 /// release, so an old handle does not come to life again with the slot's next object.
 enum Handles {
-  private struct Slot: Sendable {
+  private struct Slot {
     var generation: UInt32 = 0
     var references = 0
     var object: (any HandleObject)?
   }
 
-  private struct Table: Sendable {
+  private struct Table {
     var slots: [Slot] = []
     var free: [Int] = []
   }
 
-  private static let table = Mutex(Table())
+  private static let table = Locked(Table())
   private static let indexLimit = 1 << 24
 
   static func make<Object: HandleObject>(_ object: Object, _ operation: String) throws(FAError) -> OpaquePointer {

@@ -1,15 +1,33 @@
-import Synchronization
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Glibc)
+  import Glibc
+#endif
 
 /// A value behind a lock, for state that is not Sendable by itself (Metal's encoders and buffers are not).
-final class Locked<Value>: @unchecked Sendable {
-  private let mutex = Mutex(())
+///
+/// A pthread mutex, because the thread sanitizer knows what that one orders and does not know Synchronization's.
+package final class Locked<Value>: @unchecked Sendable {
+  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private var value: Value
 
-  init(_ value: Value) { self.value = value }
-
-  func withLock<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure) -> Result {
-    try mutex.withLock { _ throws(Failure) in Passed(value: try body(&value)) }.value
+  package init(_ value: Value) {
+    self.value = value
+    mutex = .allocate(capacity: 1)
+    mutex.initialize(to: pthread_mutex_t())
+    pthread_mutex_init(mutex, nil)
   }
 
-  private struct Passed<Content>: @unchecked Sendable { let value: Content }
+  deinit {
+    pthread_mutex_destroy(mutex)
+    mutex.deallocate()
+  }
+
+  package func withLock<Result, Failure: Error>(
+    _ body: (inout Value) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return try body(&value)
+  }
 }
