@@ -10,7 +10,7 @@ fi
 
 modules=build/metal_stub
 mkdir -p "$modules"
-flags=(-swift-version 6 -enable-upcoming-feature ExistentialAny -parse-as-library)
+flags=(-swift-version 6 -package-name pyfa -enable-upcoming-feature ExistentialAny -parse-as-library)
 
 # Metal itself has what Swift warns of, such as options without bits.
 swiftc -emit-module "${flags[@]}" -suppress-warnings -module-name Metal \
