@@ -111,7 +111,7 @@ public final class CommandEncoder: Sendable {
       state.ranges.insert(dispatch)
     }
     if let label = dispatch.label { encoder.pushDebugGroup(label) }
-    encoder.setComputePipelineState(dispatch.pipeline)
+    encoder.setComputePipelineState(dispatch.pipeline.metal)
     for argument in dispatch.arguments {
       switch argument.value {
       case .buffer(let buffer, let offset):

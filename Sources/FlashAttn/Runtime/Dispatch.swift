@@ -69,7 +69,7 @@ public enum GridUnit: UInt32, Sendable, CaseIterable {
 /// One kernel run with everything bound.
 public struct Dispatch: Sendable {
   public var kernel: String
-  public var pipeline: any MTLComputePipelineState
+  public var pipeline: Pipeline
   public var arguments: [Argument]
   public var grid: Size3
   /// Threads of a threadgroup.
@@ -83,7 +83,7 @@ public struct Dispatch: Sendable {
   public var tracked = false
 
   public init(
-    kernel: String, pipeline: any MTLComputePipelineState, arguments: [Argument], grid: Size3, threads: Size3
+    kernel: String, pipeline: Pipeline, arguments: [Argument], grid: Size3, threads: Size3
   ) {
     self.kernel = kernel
     self.pipeline = pipeline
@@ -92,17 +92,20 @@ public struct Dispatch: Sendable {
     self.threads = threads
   }
 
+  /// Whether an argument is written: as the caller says, or as the kernel does whatever the caller says.
+  func writes(_ argument: Argument) -> Bool { argument.access.writes || pipeline.writes(argument.slot) }
+
   /// Everything Metal would abort on, refused before anything is encoded.
   func validate(on device: Device) throws(FAError) {
     guard grid.x > 0, grid.y > 0, grid.z > 0, let groups = grid.product, groups <= UInt32.max else {
       throw .invalid(kernel, "grid", expected: "positive sizes of a product below 2^32", got: grid.text)
     }
-    let limit = pipeline.maxTotalThreadsPerThreadgroup
+    let limit = pipeline.metal.maxTotalThreadsPerThreadgroup
     guard threads.x > 0, threads.y > 0, threads.z > 0, let total = threads.product, total <= limit else {
       throw .invalid(kernel, "threads", expected: "1 to \(limit) threads in a threadgroup", got: threads.text)
     }
     let memoryLimit = device.metal.maxThreadgroupMemoryLength
-    var memory = pipeline.staticThreadgroupMemoryLength
+    var memory = pipeline.metal.staticThreadgroupMemoryLength
     for bytes in threadgroupBytes {
       guard bytes >= 0, bytes.isMultiple(of: 16), bytes <= memoryLimit else {
         throw .invalid(
@@ -134,7 +137,7 @@ public struct Dispatch: Sendable {
       }
     case .buffer(let buffer, let offset):
       try buffer.checkUsable(kernel, name())
-      if argument.access.writes { try buffer.checkWritable(kernel, name()) }
+      if writes(argument) { try buffer.checkWritable(kernel, name()) }
       guard offset >= 0, offset < buffer.byteCount else {
         throw .invalid(kernel, name(), expected: "an offset within \(buffer.byteCount) bytes", got: "\(offset)")
       }

@@ -1,3 +1,18 @@
+/// A compiled kernel, and which of its buffers it writes.
+public struct Pipeline: Sendable {
+  public let metal: any MTLComputePipelineState
+  /// Bit i is set if the kernel writes to the buffer at slot i.
+  let writtenSlots: UInt32
+
+  init(_ metal: any MTLComputePipelineState, _ reflection: MTLComputePipelineReflection?) {
+    self.metal = metal
+    let written = (reflection?.bindings ?? []).filter { $0.type == .buffer && $0.access != .readOnly }
+    writtenSlots = written.reduce(0) { slots, binding in slots | 1 << UInt32(truncatingIfNeeded: binding.index) }
+  }
+
+  func writes(_ slot: Int) -> Bool { writtenSlots & 1 << UInt32(truncatingIfNeeded: slot) != 0 }
+}
+
 /// Compiled pipelines by kernel and function constants, made from named Metal sources.
 ///
 /// A source is compiled once, whatever number of kernels and specialisations it yields. Safe to use from any thread.
@@ -12,7 +27,7 @@ public final class KernelRegistry: Sendable {
     var sources: [String: Source] = [:]
     /// Which source a kernel comes from, for the sources whose kernels are known.
     var home: [String: String] = [:]
-    var pipelines: [PipelineKey: any MTLComputePipelineState] = [:]
+    var pipelines: [PipelineKey: Pipeline] = [:]
   }
 
   private let metal: any MTLDevice
@@ -47,9 +62,7 @@ public final class KernelRegistry: Sendable {
   /// The pipeline of `kernel` specialised with `constants`, from the cache where it is known.
   ///
   /// - Throws: `kernelNotFound`, or `compileFailed` with the compiler's text in `log`.
-  public func pipeline(
-    _ kernel: String, constants: [FunctionConstant] = []
-  ) throws(FAError) -> any MTLComputePipelineState {
+  public func pipeline(_ kernel: String, constants: [FunctionConstant] = []) throws(FAError) -> Pipeline {
     let key = try PipelineKey(kernel, constants)
     return try state.withLock { state throws(FAError) in
       if let known = state.pipelines[key] { return known }
@@ -109,9 +122,7 @@ public final class KernelRegistry: Sendable {
     return library
   }
 
-  private func makePipeline(
-    _ key: PipelineKey, _ library: any MTLLibrary
-  ) throws(FAError) -> any MTLComputePipelineState {
+  private func makePipeline(_ key: PipelineKey, _ library: any MTLLibrary) throws(FAError) -> Pipeline {
     guard library.functionNames.contains(key.kernel) else {
       throw FAError(
         .kernelNotFound, "pipeline", "kernel", "the source \(library.label ?? "") has no kernel called \(key.kernel)")
@@ -121,7 +132,8 @@ public final class KernelRegistry: Sendable {
       let descriptor = MTLComputePipelineDescriptor()
       descriptor.label = "\(key)"
       descriptor.computeFunction = function
-      return try metal.makeComputePipelineState(descriptor: descriptor, options: []).0
+      let (pipeline, reflection) = try metal.makeComputePipelineState(descriptor: descriptor, options: .bindingInfo)
+      return Pipeline(pipeline, reflection)
     } catch {
       let log = describe(error)
       throw FAError(.compileFailed, "pipeline", key.kernel, log, log: log)

@@ -30,7 +30,7 @@ struct MemoryRanges {
       let start = buffer.metalOffset + offset
       return Entry(
         block: ObjectIdentifier(buffer.storage.block), range: start..<buffer.metalOffset + buffer.byteCount,
-        writes: argument.access.writes)
+        writes: dispatch.writes(argument))
     }
   }
 }

@@ -224,7 +224,19 @@ open class MTLFunctionConstantValues: NSObject {
   public func setConstantValues(_ values: UnsafeRawPointer, type: MTLDataType, range: Range<Int>) { fatalError() }
   public func reset() { fatalError() }
 }
-open class MTLComputePipelineReflection: NSObject, @unchecked Sendable {}
+public enum MTLBindingType: Int, Sendable { case buffer = 0, threadgroupMemory = 1, texture = 2, sampler = 3 }
+public enum MTLBindingAccess: UInt, Sendable { case readOnly = 0, readWrite = 1, writeOnly = 2 }
+public protocol MTLBinding: NSObjectProtocol, Sendable {
+  var name: String { get }
+  var type: MTLBindingType { get }
+  var access: MTLBindingAccess { get }
+  var index: Int { get }
+  var isUsed: Bool { get }
+  var isArgument: Bool { get }
+}
+open class MTLComputePipelineReflection: NSObject, @unchecked Sendable {
+  public var bindings: [any MTLBinding] { fatalError() }
+}
 open class MTLComputePipelineDescriptor: NSObject {
   public var label: String?
   public var computeFunction: (any MTLFunction)?

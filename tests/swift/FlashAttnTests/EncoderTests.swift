@@ -115,6 +115,21 @@ final class EncoderTests: XCTestCase {
     XCTAssertEqual(try buffer.elements(as: Float.self), Array(repeating: 0, count: 8))
   }
 
+  func testReadOnlyMemoryIsNeverWrittenWhateverTheCallerSays() throws {
+    let (device, registry) = try TestKernels.device()
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Device.pageBytes, alignment: Device.pageBytes)
+    defer { memory.deallocate() }
+    memory.initializeMemory(as: UInt8.self, repeating: 0)
+    let buffer = try device.wrap(memory, .f32, [8], isReadOnly: true)
+    var dispatch = try TestKernels.dispatch(buffer, step: 1, registry: registry)
+    dispatch.arguments[0] = .buffer(0, buffer, access: .read)
+    let encoder = try CommandEncoder(device: device)
+    let error = thrown { try encoder.dispatch(dispatch) }
+    XCTAssertEqual(error.description, "scale_add: slot 0: expected a writable buffer, got a read-only one")
+    try encoder.commitAndWait()
+    XCTAssertEqual(memory[0], 0)
+  }
+
   func testAMissingBindingBecomesTheCommandBuffersError() throws {
     let (device, registry) = try TestKernels.device()
     var dispatch = try TestKernels.dispatch(try device.makeBuffer(.f32, [8]), step: 1, registry: registry)

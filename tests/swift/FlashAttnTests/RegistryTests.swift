@@ -8,7 +8,7 @@ final class RegistryTests: XCTestCase {
     let forward = [FunctionConstant(0, .int(2)), FunctionConstant(1, .int(3))]
     let one = try registry.pipeline("scale_add", constants: forward)
     let two = try registry.pipeline("scale_add", constants: forward.reversed())
-    XCTAssertTrue(one === two)
+    XCTAssertTrue(one.metal === two.metal)
     XCTAssertEqual(registry.cachedCount, 1)
     XCTAssertTrue(try registry.isCached("scale_add", constants: forward.reversed()))
     XCTAssertFalse(try registry.isCached("scale_add", constants: [FunctionConstant(0, .int(9)), forward[1]]))
