@@ -88,17 +88,21 @@ test-py: $(VENV)/.have-test $(VENV)/.have-demo lib ## Run the Python and drift t
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN_FLAGS))
 
-# Sanitizers see the C and C++ of the library, not its Swift nor the interpreter.
+# Sanitizers see the C and C++ of the library, not its Swift nor the interpreter; they do not follow the executor's fibers.
 .PHONY: test-asan
 test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the Python tests on a library built with sanitizers (Linux)
 	@scripts/need.sh swift
 	swift build $(ASAN_LIB_FLAGS)
 	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \
-	  scripts/with_sanitizers.sh $(BIN)/python -m pytest tests/python -o timeout=1800 $(PYTEST_ARGS)
+	  scripts/with_sanitizers.sh $(BIN)/python -m pytest tests/python -o timeout=1800 --ignore-glob='*test_metal*' $(PYTEST_ARGS)
 
 .PHONY: test-tsan
 test-tsan: need-swift ## Run the Swift tests with the thread sanitizer
 	swift test --sanitize=thread --scratch-path build/tsan $(SWIFT_TEST_ARGS)
+
+.PHONY: fuzz
+fuzz: need-swift ## Fuzz the shader front end for SECONDS (120)
+	scripts/fuzz.sh $(SECONDS)
 
 .PHONY: test-torch
 test-torch: $(VENV)/.have-test $(VENV)/.have-bench lib ## Run the tests that exchange tensors with PyTorch

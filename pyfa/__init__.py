@@ -1,7 +1,8 @@
 """Fast, exact flash attention, written for Apple's Metal and at home on Linux.
 
 `attention` works on arrays in host memory; `explain` tells how. Below it stand the parts it is made of: `Device`,
-`Buffer`, `BufferPool`, `KernelRegistry` and `CommandEncoder`, with the kernels' own operations in `pyfa.ops`.
+`Buffer`, `BufferPool`, `KernelRegistry` and `CommandEncoder`, with the kernels' own operations in `pyfa.ops`, and
+`pyfa.metal` for kernels of your own.
 
 Examples
 --------
@@ -12,7 +13,7 @@ Examples
 1.0
 """
 
-from pyfa import ops
+from pyfa import metal, ops
 from pyfa._buffer import Buffer
 from pyfa._capture import Capture, CaptureNode
 from pyfa._counters import Counters, counters, reset_counters
@@ -63,6 +64,7 @@ __all__ = [
     "info",
     "library_path",
     "manifest",
+    "metal",
     "ops",
     "pack_struct",
     "reset_counters",

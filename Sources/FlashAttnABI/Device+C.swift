@@ -16,7 +16,7 @@ final class DeviceHandle: HandleObject {
     name = ConstantText(device.name)
     backend = ConstantText(Device.backend)
     provider = ConstantText(device.provider.rawValue)
-    isa = ConstantText(Device.instructionSet)
+    isa = ConstantText(device.provider == .native ? Device.instructionSet : "")
   }
 }
 

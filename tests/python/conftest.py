@@ -16,6 +16,18 @@ def device(request):
         yield device
 
 
+def pytest_collection_modifyitems(config, items):
+    """Of every cross of options the shaders run a third: nearly each problem compiles a kernel of its own."""
+    crossed = [item for item in items if "case" in (given := parameters(item)) and given.get("device") == "shader"]
+    left_out = {item for number, item in enumerate(crossed) if number % 3}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def parameters(item):
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

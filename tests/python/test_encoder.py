@@ -359,6 +359,7 @@ def test_missing_argument(slot, prefill, device):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a GPU does not check what a kernel reads")
+@pytest.mark.parametrize("device", ["native"], indirect=True)  # nor do shaders, unless they run in checks
 @pytest.mark.parametrize("slot", [0, 1, 2, 3])
 def test_short_buffer(slot, prefill, device):
     short = pyfa.Buffer.zeros((1, *prefill.arguments[slot].shape[1:3], 32), np.float32, device=device)

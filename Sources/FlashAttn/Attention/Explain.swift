@@ -73,7 +73,7 @@ extension FlashAttnPrefill.Problem {
 extension Plan.Pass {
   fileprivate func json(_ device: Device) -> JSON {
     .object([
-      ("room", .string(room)), ("kernel", .string(kernel)), ("provider", .string(device.provider.rawValue)),
+      ("room", .string(room)), ("kernel", .string(kernel)), ("provider", .string(device.provider(of: kernel).rawValue)),
       (
         "constants",
         .array(

@@ -12,7 +12,8 @@ extension CommandEncoder {
 
   /// Waits for a committed encoder.
   ///
-  /// - Throws: `commandFailed` with the device's reason if the work did not complete.
+  /// - Throws: `commandFailed` with the device's reason if the work did not complete, `shaderCheck` if what stopped it is
+  ///   a finding of the shader checks.
   public func wait() throws(FAError) {
     Tally.bump(Tally.waits)
     let commandBuffer = try committed("encoder_wait")
@@ -20,8 +21,12 @@ extension CommandEncoder {
     state.withLock { $0.retained.removeAll() }
     guard commandBuffer.status != .completed else { return }
     let reason = commandBuffer.error.map(describe) ?? "the command buffer did not complete"
-    throw FAError(.commandFailed, commandBuffer.label ?? "command_buffer", "", reason)
+    let isFinding = reason.contains(Self.findingMark)
+    throw FAError(isFinding ? .shaderCheck : .commandFailed, commandBuffer.label ?? "command_buffer", "", reason)
   }
+
+  /// How SoftMetal begins the findings of its shader checks.
+  private static var findingMark: String { "shader check: " }
 
   public func commitAndWait() throws(FAError) {
     try submit("encoder_commit_and_wait")

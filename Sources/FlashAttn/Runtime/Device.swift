@@ -30,7 +30,6 @@ public final class Device: @unchecked Sendable {
       }
     #else
       let metal = SoftMetalDevice()
-      if tuning.provider == .native { NativeKernels.register(with: metal) }
     #endif
     try self.init(metal: metal, tuning: tuning)
   }
@@ -47,6 +46,7 @@ public final class Device: @unchecked Sendable {
       provider = .metal
     #else
       provider = tuning.provider
+      if provider == .native, let soft = metal as? SoftMetalDevice { NativeKernels.register(with: soft) }
     #endif
     allocator = Allocator(
       metal: metal, residency: tuning.residencySets ? Residency(device: metal, queue: queue) : nil)
@@ -83,6 +83,15 @@ public final class Device: @unchecked Sendable {
     #endif
   }
 
+  /// What runs a kernel of this device's registry: shaders, where there is no native kernel for its source.
+  func provider(of kernel: String) -> Provider {
+    #if canImport(Metal)
+      .metal
+    #else
+      provider == .native && NativeKernels.names.contains(kernel) && registry.isBuiltIn(kernel) ? .native : .shader
+    #endif
+  }
+
   /// Whether buffers are kept resident by a residency set.
   public var keepsResident: Bool { allocator.residency != nil }
 
@@ -112,6 +121,12 @@ public final class Device: @unchecked Sendable {
         return kernels.baseAddress.map { Room(source: source, kernels: $0, count: mine.count) }
       }
     }()
+
+    /// Host names of the kernels there is native code for.
+    static let names = Set(
+      rooms.flatMap { room in
+        UnsafeBufferPointer(start: room.kernels, count: room.count).map { String(cString: $0.name) }
+      })
 
     static func register(with device: SoftMetalDevice) {
       for room in rooms {

@@ -85,6 +85,15 @@ public final class KernelRegistry: Sendable {
     state.withLock { Set($0.sources.keys).union(KernelTable.rooms.map(\.name)).sorted() }
   }
 
+  /// Whether `kernel` comes from a source of the library's own, and not from one registered in its place.
+  func isBuiltIn(_ kernel: String) -> Bool {
+    state.withLock { state in
+      guard let home = state.home[kernel], KernelTable.rooms.contains(where: { $0.name == home }) else { return false }
+      guard let source = state.sources[home] else { return true }
+      return source.text == (try? ShaderSource.builtIn(home))
+    }
+  }
+
   private func library(having kernel: String, _ state: inout State) throws(FAError) -> any MTLLibrary {
     if let name = state.home[kernel] {
       return try library(named: name, &state)

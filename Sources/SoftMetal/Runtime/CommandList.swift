@@ -41,6 +41,14 @@ struct CommandList: ~Copyable {
   private var inline = InlineBytes()
 
   mutating func append(_ command: Command) { commands.append(command) }
+
+  /// Puts the commands from `first` on in another order than they are in.
+  mutating func reorder(from first: Int, seed: UInt64) {
+    var generator = SplitMix64(state: seed)
+    let order = Array(first..<commands.count).shuffled(using: &generator)
+    let moved = order.elementsEqual(first..<commands.count) ? order.reversed() : order
+    commands.replaceSubrange(first..., with: moved.map { commands[$0] })
+  }
   mutating func append(_ binding: Binding) { bindings.append(binding) }
   mutating func appendThreadgroupBytes(_ bytes: UInt64, slot: Int) { threadgroupBytes.append((slot, bytes)) }
 
@@ -55,6 +63,18 @@ struct CommandList: ~Copyable {
   func livingBuffers() -> [SoftBuffer]? {
     let living = unretained.compactMap(\.buffer)
     return living.count == unretained.count ? living : nil
+  }
+}
+
+/// Numbers that look random and are the same for the same seed.
+private struct SplitMix64: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var x = (state ^ state >> 30) &* 0xbf58_476d_1ce4_e5b9
+    x = (x ^ x >> 27) &* 0x94d0_49bb_1331_11eb
+    return x ^ x >> 31
   }
 }
 

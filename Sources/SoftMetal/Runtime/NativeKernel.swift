@@ -73,7 +73,11 @@ struct NativeProvider: PipelineProvider {
       return .declined("no native kernel of that name is registered for this source")
     }
     guard kernel.defect == nil, let run = kernel.run else {
-      return .declined("the native kernel cannot be used: \(kernel.defect ?? "it has no code")")
+      return .failed(
+        MTLLibraryError(
+          .unsupported,
+          "makeComputePipelineState: kernel '\(function.name)': the native kernel cannot be used: "
+            + (kernel.defect ?? "it has no code")))
     }
     return .kernel(NativeExecutable(kernel, run, constants))
   }
@@ -82,6 +86,7 @@ struct NativeProvider: PipelineProvider {
 /// A native kernel with its function constants.
 private final class NativeExecutable: ExecutableKernel, @unchecked Sendable {
   let arguments: [KernelArgument]
+  let threadgroupSlots: [Int] = []
   let maxThreads: Int
   let staticThreadgroupBytes: Int
   private let code: NativeKernel.Run
@@ -98,9 +103,9 @@ private final class NativeExecutable: ExecutableKernel, @unchecked Sendable {
 
   deinit { constants.deallocate() }
 
-  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> String? {
+  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure? {
     dispatch.pointee.constants = UnsafePointer(constants.baseAddress)
     dispatch.pointee.constant_count = UInt32(constants.count)
-    return code(dispatch).map { String(cString: $0) }
+    return code(dispatch).map { KernelFailure(String(cString: $0)) }
   }
 }

@@ -329,8 +329,8 @@ extension SoftCommandBuffer {
     dispatch.pointee.threadgroups = command.grid.threadgroups
     dispatch.pointee.grid_threads = command.grid.gridThreads
     dispatch.pointee.threads = command.grid.threads
-    guard let text = pipeline.kernel.run(dispatch) else { return true }
-    report(.internal, "Compute Function(\(pipeline.name)): \(text)")
+    guard let failure = pipeline.kernel.run(dispatch) else { return true }
+    report(failure.code, "Compute Function(\(pipeline.name)): \(failure.text)")
     return false
   }
 }

@@ -14,11 +14,15 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
   private let slots: UnsafeMutablePointer<Slot>
   /// By slot; empty until one is set.
   private var threadgroupBytes: [Int] = []
+  /// In checks, whether dispatches between two barriers change places, and the first of those since the last barrier.
+  private let reorders: Bool
+  private var firstUnordered: Int?
 
   init(_ commandBuffer: SoftCommandBuffer, opens: Bool, dispatchType: MTLDispatchType) {
     self.dispatchType = dispatchType
     slots = .allocate(capacity: Limits.bufferSlots)
     slots.initialize(repeating: Slot(), count: Limits.bufferSlots)
+    reorders = dispatchType == .concurrent && commandBuffer.softDevice.options.checks
     super.init(commandBuffer, opens: opens)
   }
 
@@ -96,12 +100,16 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     threadgroupBytes[index] = length
   }
 
-  // Dispatches run in order and see each other's writes, and memory is always resident: only mistakes matter here.
+  // Dispatches see each other's writes, and memory is always resident: only mistakes matter here.
 
-  func memoryBarrier(scope: MTLBarrierScope) { _ = admits("memoryBarrier") }
+  func memoryBarrier(scope: MTLBarrierScope) {
+    guard admits("memoryBarrier") else { return }
+    reorder()
+  }
 
   func memoryBarrier(resources: [any MTLResource]) {
     guard admits("memoryBarrier") else { return }
+    reorder()
     for resource in resources { _ = resolve(resource, "memoryBarrier") }
   }
 
@@ -112,6 +120,18 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
 
   func useResources(_ resources: [any MTLResource], usage: MTLResourceUsage) {
     for resource in resources { useResource(resource, usage: usage) }
+  }
+
+  override func endEncoding() {
+    reorder()
+    super.endEncoding()
+  }
+
+  /// The dispatches since the last barrier may run in any order: so they do.
+  private func reorder() {
+    guard let first = firstUnordered else { return }
+    firstUnordered = nil
+    commandBuffer.list.reorder(from: first, seed: softDevice.options.seed &+ UInt64(first))
   }
 
   // MARK: Dispatches
@@ -160,6 +180,7 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     }
     let command = DispatchCommand(
       pipeline: .passUnretained(pipeline), grid: grid, bindings: bindings, threadgroupBytes: threadgroupBytes)
+    if reorders, firstUnordered == nil { firstUnordered = commandBuffer.list.commands.count }
     commandBuffer.list.append(memory.map { .indirectDispatch(command, $0) } ?? .dispatch(command))
   }
 
@@ -205,6 +226,12 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
         .internal,
         "Compute Function(\(pipeline.name)): threadgroup memory: expected at most \(Limits.threadgroupBytes) bytes, "
           + "got \(total) (\(pipeline.staticThreadgroupMemoryLength) of them the kernel's own)")
+      return nil
+    }
+    for slot in pipeline.kernel.threadgroupSlots where threadgroupBytes.isEmpty || threadgroupBytes[slot] == 0 {
+      report(
+        .internal,
+        "Compute Function(\(pipeline.name)): threadgroup memory at index \(slot): expected a length, none is set")
       return nil
     }
     for (slot, bytes) in threadgroupBytes.enumerated() where bytes > 0 {

@@ -27,7 +27,10 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
   let softDevice: SoftMetalDevice
   let source: String
   let settings: CompileSettings
-  private let scan: SourceScan
+  /// Nil unless native kernels were there for the source when the library was made: then the text is compiled only if
+  /// somebody asks for a function that has none.
+  private let scannedNames: [String]?
+  private let compiled: Guarded<ShaderProgram?>
   private let guardedLabel = Guarded<String?>(nil)
 
   init(device: SoftMetalDevice, source: String, settings: CompileSettings) throws(MTLLibraryError) {
@@ -40,10 +43,27 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
         "makeLibrary: maxTotalThreadsPerThreadgroup: expected 0 to \(Limits.threads), "
           + "got \(settings.maxTotalThreadsPerThreadgroup)")
     }
+    _ = try device.validOptions()
     softDevice = device
     self.source = source
     self.settings = settings
-    scan = try scanSource(source)
+    if device.natives.kernels(for: source).isEmpty {
+      scannedNames = nil
+      compiled = Guarded(try ShaderProgram(source, settings, try device.toolchain()))
+    } else {
+      scannedNames = try scanFunctionNames(source)
+      compiled = Guarded(nil)
+    }
+  }
+
+  /// The source, compiled by now.
+  func program() throws(MTLLibraryError) -> ShaderProgram {
+    try compiled.withLock { compiled throws(MTLLibraryError) in
+      if let compiled { return compiled }
+      let made = try ShaderProgram(source, settings, try softDevice.toolchain())
+      compiled = made
+      return made
+    }
   }
 
   var device: any MTLDevice { softDevice }
@@ -56,12 +76,13 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
 
   /// Native kernels vouch for names that only a preprocessor would see.
   var functionNames: [String] {
-    let native = softDevice.natives.kernels(for: source).keys
-    return scan.functionNames + native.filter { !scan.functionNames.contains($0) }.sorted()
+    let names = compiled.current?.functionNames ?? scannedNames ?? []
+    return names + softDevice.natives.kernels(for: source).keys.filter { !names.contains($0) }.sorted()
   }
 
   func makeFunction(name functionName: String) -> (any MTLFunction)? {
-    guard let declared = constants(of: functionName) else { return nil }
+    // Text that cannot be compiled has no functions, and this call has no way of saying why.
+    guard let declared = try? constants(of: functionName) else { return nil }
     return SoftFunction(library: self, name: functionName, declared: declared, values: declared.isEmpty ? [] : nil)
   }
 
@@ -82,7 +103,7 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
   }
 
   private func specialise(_ name: String, _ given: ConstantValues) throws -> any MTLFunction {
-    guard let declared = constants(of: name) else {
+    guard let declared = try constants(of: name) else {
       let known = functionNames
       throw MTLLibraryError(
         .functionNotFound,
@@ -93,11 +114,10 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
       library: self, name: name, declared: declared, values: try given.resolve(declared, kernel: name))
   }
 
-  /// The constants a function uses, by index; nil if there is no such function. A native kernel knows exactly; for
-  /// other functions every constant of the source counts.
-  private func constants(of name: String) -> [MTLFunctionConstant]? {
+  /// The constants a function uses, by index; nil if there is no such function.
+  private func constants(of name: String) throws(MTLLibraryError) -> [MTLFunctionConstant]? {
     if let native = softDevice.natives.kernels(for: source)[name] { return native.constants }
-    return scan.functionNames.contains(name) ? scan.constants : nil
+    return try program().constants(of: name)
   }
 }
 

@@ -17,13 +17,41 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
   private let allocated = Atomic<Int>(0)
   let natives: NativeKernelRegistry
   let providers: [any PipelineProvider]
+  private let environment: Result<ShaderEnvironment, MTLLibraryError>
+  private let guardedOptions: Guarded<Result<SoftMetalOptions, MTLLibraryError>>
 
-  /// A device of the caller's own.
-  public init() {
+  /// A device of the caller's own, which executes shaders as the environment says (`SoftMetalOptions`). A variable with a
+  /// value that it cannot have is reported by everything that makes a library or a pipeline.
+  public convenience init() {
+    self.init(
+      options: Result { () throws(MTLLibraryError) in try SoftMetalOptions.read(environmentValue) },
+      environment: Result { () throws(MTLLibraryError) in try ShaderEnvironment.read(environmentValue) })
+  }
+
+  /// A device of the caller's own, which executes shaders as `options` say.
+  public convenience init(options: SoftMetalOptions) {
+    self.init(
+      options: .success(options),
+      environment: Result { () throws(MTLLibraryError) in try ShaderEnvironment.read(environmentValue) })
+  }
+
+  init(options: Result<SoftMetalOptions, MTLLibraryError>, environment: Result<ShaderEnvironment, MTLLibraryError>) {
     registryID = Self.count.add(1, ordering: .relaxed).newValue
     natives = NativeKernelRegistry()
-    providers = [NativeProvider(registry: natives)]
+    providers = [NativeProvider(registry: natives), ShaderProvider()]
+    self.environment = environment
+    guardedOptions = Guarded(options)
   }
+
+  /// How shaders are executed. A change counts for pipelines made from then on.
+  public var options: SoftMetalOptions {
+    get { (try? guardedOptions.current.get()) ?? SoftMetalOptions() }
+    set { guardedOptions.current = .success(newValue) }
+  }
+
+  func validOptions() throws(MTLLibraryError) -> SoftMetalOptions { try guardedOptions.current.get() }
+
+  func toolchain() throws(MTLLibraryError) -> ShaderToolchain { ShaderToolchain.of(try environment.get()) }
 
   /// Makes native kernels answer for the functions of libraries whose source is exactly `source`, whenever they were or
   /// will be made. Functions of any other source are never replaced, whatever their names.
@@ -34,7 +62,7 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
     natives.add(UnsafeBufferPointer(start: kernels, count: max(count, 0)).compactMap(NativeKernel.init), source: source)
   }
 
-  /// What runs a pipeline of this device: "native". Nil for another device's pipeline.
+  /// What runs a pipeline of this device: "native" or "shader". Nil for another device's pipeline.
   public func providerName(of pipeline: any MTLComputePipelineState) -> String? {
     guard let pipeline = pipeline as? SoftPipeline, pipeline.softDevice === self else { return nil }
     return pipeline.providerName

@@ -20,15 +20,31 @@ struct KernelArgument: Sendable {
 protocol ExecutableKernel: AnyObject, Sendable {
   /// Those that exist under the function's constants.
   var arguments: [KernelArgument] { get }
+  /// The slots of threadgroup memory whose length a dispatch must set.
+  var threadgroupSlots: [Int] { get }
   var maxThreads: Int { get }
   var staticThreadgroupBytes: Int { get }
   /// Bindings, grid and executor are filled in; nil on success, else why not.
-  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> String?
+  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure?
+}
+
+/// Why a kernel did not run to its end.
+struct KernelFailure: Sendable {
+  let code: MTLCommandBufferError.Code
+  let text: String
+
+  init(_ text: String, _ code: MTLCommandBufferError.Code = .internal) {
+    self.code = code
+    self.text = text
+  }
 }
 
 enum ProviderAnswer {
   case kernel(any ExecutableKernel)
+  /// Another provider may take the function.
   case declined(String)
+  /// The function is this provider's, and there is something wrong with it.
+  case failed(MTLLibraryError)
 }
 
 /// One way of executing functions. A device asks its providers in order, and the first that can takes the function.
@@ -117,6 +133,7 @@ final class SoftPipeline: MTLComputePipelineState, @unchecked Sendable {
       switch provider.makeKernel(for: function, constants: constants) {
       case .kernel(let kernel): return (kernel, provider.name)
       case .declined(let reason): reasons.append("\(provider.name): \(reason)")
+      case .failed(let error): throw error
       }
     }
     throw MTLLibraryError(.unsupported, "\(what): no provider can run it: \(reasons.joined(separator: "; "))")
@@ -128,22 +145,31 @@ final class SoftPipeline: MTLComputePipelineState, @unchecked Sendable {
   var allocatedSize: Int { 0 }
 
   var reflection: MTLComputePipelineReflection {
-    MTLComputePipelineReflection(bindings: arguments.map(SoftBinding.init))
+    MTLComputePipelineReflection(
+      bindings: arguments.map(SoftBinding.init) + kernel.threadgroupSlots.map(SoftBinding.init(threadgroupSlot:)))
   }
 }
 
 private final class SoftBinding: MTLBinding {
   let name: String
   let index: Int
+  let type: MTLBindingType
   let access: MTLBindingAccess
 
+  init(threadgroupSlot slot: Int) {
+    name = ""
+    index = slot
+    type = .threadgroupMemory
+    access = .readWrite
+  }
+
   init(_ argument: KernelArgument) {
+    type = .buffer
     name = argument.name
     index = argument.slot
     access = argument.isWritten ? .readWrite : .readOnly
   }
 
-  var type: MTLBindingType { .buffer }
   var isUsed: Bool { true }
   var isArgument: Bool { true }
 }

@@ -1,24 +1,17 @@
-/// What can be told of a library without compiling it.
-struct SourceScan: Sendable {
-  /// Host names of the kernels, in the order of the text.
-  let functionNames: [String]
-  /// Declared function constants, by rising index.
-  let constants: [MTLFunctionConstant]
-}
-
-/// Looks through shader text for kernels and function constants. Text whose brackets do not match is refused.
+/// The host names of the kernels that are spelled out in shader text, in its order. Text whose brackets do not match is
+/// refused.
 ///
-/// Macros are not expanded and conditions not evaluated: every kernel that is spelled out is found.
-func scanSource(_ source: String) throws(MTLLibraryError) -> SourceScan {
-  let tokens = try Lexer(source).tokens()
+/// It serves sources whose kernels have native code, so that nobody waits for a compiler who needs none. Macros are not
+/// expanded and conditions not evaluated.
+func scanFunctionNames(_ source: String) throws(MTLLibraryError) -> [String] {
+  let tokens = try SourceScanner(source).tokens()
   try checkBrackets(tokens)
-  let code = tokens.filter { !$0.isDirective }
-  return SourceScan(functionNames: kernelNames(code), constants: functionConstants(code, macros: numbers(tokens)))
+  return kernelNames(tokens.filter { !$0.isDirective })
 }
 
 // MARK: Tokens
 
-private struct Token {
+private struct ScannedToken {
   enum Kind { case word, number, string, mark }
   var kind: Kind
   var text: String
@@ -34,7 +27,7 @@ private func compileFailure(_ line: Int, _ column: Int, _ text: String) -> MTLLi
   MTLLibraryError(.compileFailure, "program_source:\(line):\(column): error: \(text)")
 }
 
-private struct Lexer {
+private struct SourceScanner {
   private let bytes: [UInt8]
   private var position = 0
   private var line = 1
@@ -53,8 +46,8 @@ private struct Lexer {
     position += 1
   }
 
-  consuming func tokens() throws(MTLLibraryError) -> [Token] {
-    var found: [Token] = []
+  consuming func tokens() throws(MTLLibraryError) -> [ScannedToken] {
+    var found: [ScannedToken] = []
     while position < bytes.count {
       let byte = peek()
       if byte == UInt8(ascii: "\\"), peek(1) == UInt8(ascii: "\n") {
@@ -90,9 +83,10 @@ private struct Lexer {
     throw compileFailure(start.0, start.1, "unterminated /* comment")
   }
 
-  private mutating func token() throws(MTLLibraryError) -> Token {
+  private mutating func token() throws(MTLLibraryError) -> ScannedToken {
     let start = position
-    var token = Token(kind: .mark, text: "", line: line, column: position - lineStart + 1, isDirective: isDirective)
+    var token = ScannedToken(
+      kind: .mark, text: "", line: line, column: position - lineStart + 1, isDirective: isDirective)
     let first = peek()
     if first == UInt8(ascii: "\"") || (first == UInt8(ascii: "'") && !isDirective) {
       token.kind = .string
@@ -112,7 +106,7 @@ private struct Lexer {
     return token
   }
 
-  private mutating func skipQuoted(_ quote: UInt8, _ token: Token) throws(MTLLibraryError) {
+  private mutating func skipQuoted(_ quote: UInt8, _ token: ScannedToken) throws(MTLLibraryError) {
     position += 1
     while peek() != quote {
       guard position < bytes.count, peek() != UInt8(ascii: "\n") else {
@@ -136,9 +130,9 @@ private struct Lexer {
 // MARK: Brackets
 
 /// Of alternatives under `#if` only the first counts: each is balanced with what surrounds them, not with the others.
-private func checkBrackets(_ tokens: [Token]) throws(MTLLibraryError) {
+private func checkBrackets(_ tokens: [ScannedToken]) throws(MTLLibraryError) {
   let closing = ["(": ")", "[": "]", "{": "}"]
-  var open: [Token] = []
+  var open: [ScannedToken] = []
   var skipping = 0
   for (index, token) in tokens.enumerated() {
     if token.isDirective {
@@ -173,7 +167,7 @@ private func checkBrackets(_ tokens: [Token]) throws(MTLLibraryError) {
 
 // MARK: Kernels
 
-private func kernelNames(_ tokens: [Token]) -> [String] {
+private func kernelNames(_ tokens: [ScannedToken]) -> [String] {
   var names: [String] = []
   var inTemplate = false
   var hasHostName = false
@@ -201,70 +195,13 @@ private func kernelNames(_ tokens: [Token]) -> [String] {
 }
 
 /// The name in `… void NAME (`, if the declaration goes on like that.
-private func declaredName(_ tokens: ArraySlice<Token>) -> String? {
+private func declaredName(_ tokens: ArraySlice<ScannedToken>) -> String? {
   guard let void = tokens.firstIndex(where: { [";", "{", "}", "void"].contains($0.text) }), tokens[void].text == "void"
   else { return nil }
   var name: String?
   for token in tokens[(void + 1)...] {
     if token.isMark("(") { return name }
     if token.kind == .word { name = token.text } else if !token.isMark(":") { return nil }
-  }
-  return nil
-}
-
-// MARK: Function constants
-
-/// Macros that stand for one number.
-private func numbers(_ tokens: [Token]) -> [String: Int] {
-  var macros: [String: Int] = [:]
-  for index in tokens.indices.dropLast(3) where tokens[index].isMark("#") && tokens[index + 1].text == "define" {
-    let name = tokens[index + 2]
-    let value = tokens[index + 3]
-    let isAlone = index + 4 >= tokens.count || !tokens[index + 4].isDirective || tokens[index + 4].isMark("#")
-    if isAlone, value.isDirective, value.kind == .number, let number = integer(value.text) {
-      macros[name.text] = number
-    }
-  }
-  return macros
-}
-
-private func integer(_ text: String) -> Int? {
-  let digits = text.lowercased()
-  if digits.hasPrefix("0x") { return Int(digits.dropFirst(2), radix: 16) }
-  return Int(digits.hasSuffix("u") ? digits.dropLast() : digits[...])
-}
-
-/// Declarations `constant TYPE NAME [[function_constant(INDEX)]]`; an index may be a sum of numbers and macros.
-private func functionConstants(_ tokens: [Token], macros: [String: Int]) -> [MTLFunctionConstant] {
-  // A constant that is asked about may be left out.
-  var optional: Set<String> = []
-  for index in tokens.indices.dropLast(2) where tokens[index].text == "is_function_constant_defined" {
-    optional.insert(tokens[index + 2].text)
-  }
-  var constants: [MTLFunctionConstant] = []
-  for index in tokens.indices where tokens[index].text == "function_constant" && index >= 5 {
-    let before = tokens[index - 5..<index]
-    guard before.suffix(2).allSatisfy({ $0.isMark("[") }), case let name = tokens[index - 3], name.kind == .word,
-      let type = MTLDataType(shaderName: tokens[index - 4].text),
-      let slot = sum(tokens[(index + 1)...], macros), slot < Limits.functionConstants
-    else { continue }
-    constants.append(
-      MTLFunctionConstant(name: name.text, type: type, index: slot, required: !optional.contains(name.text)))
-  }
-  return constants.sorted { $0.index < $1.index }
-}
-
-/// The value of `( a + b … )`; nil if it is anything else, as the constant that guards an argument is.
-private func sum(_ tokens: ArraySlice<Token>, _ macros: [String: Int]) -> Int? {
-  guard tokens.first?.isMark("(") == true else { return nil }
-  var total = 0
-  for token in tokens.dropFirst() {
-    if token.isMark(")") { return total }
-    if token.isMark("+") { continue }
-    guard let value = token.kind == .number ? integer(token.text) : macros[token.text] else { return nil }
-    let (next, overflow) = total.addingReportingOverflow(value)
-    if overflow { return nil }
-    total = next
   }
   return nil
 }

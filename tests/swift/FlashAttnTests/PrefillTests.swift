@@ -5,9 +5,48 @@ final class PrefillTests: XCTestCase {
   /// The largest error against the oracle, over the largest reference value.
   private static let tolerance: [DType: Double] = [.f32: 2e-6, .f16: 1e-3, .bf16: 8e-3]
 
-  private var device: Device!
+  /// One for each way of running kernels that this machine has.
+  private var devices: [Device] = []
 
-  override func setUpWithError() throws { device = try Device(tuning: Tuning()) }
+  override func setUpWithError() throws {
+    let providers = Device.backend == "Metal" ? [Provider.metal] : [.native, .shader]
+    devices = try providers.map { provider in
+      var tuning = Tuning()
+      tuning.provider = provider
+      return try Device(tuning: tuning)
+    }
+    XCTAssertEqual(devices.map(\.provider), providers)
+  }
+
+  func testExplanationNamesWhatRuns() throws {
+    let problem = FlashAttnPrefill.Problem(dtype: .f32, heads: 1, headDim: 32, queryLength: 4, keyLength: 4)
+    let kernel = "flash_attn_prefill_f32_d32"
+    for device in devices {
+      let text = try FlashAttnPrefill.explain(problem, on: device)
+      let name = "\"provider\": \"\(device.provider.rawValue)\""
+      XCTAssertEqual(text.components(separatedBy: name).count, 3, text)
+      #if !canImport(Metal)
+        let constants = [200, 201, 300, 301].map { FunctionConstant($0, .bool(false)) }
+        let pipeline = try device.registry.pipeline(kernel, constants: constants)
+        let soft = try XCTUnwrap(device.metal as? SoftMetalDevice)
+        XCTAssertEqual(soft.providerName(of: pipeline.metal), device.provider.rawValue)
+      #endif
+    }
+  }
+
+  #if !canImport(Metal)
+    /// A source of the same name takes the kernels with it: there is no native code for it.
+    func testExplanationKnowsReplacedSources() throws {
+      let device = try XCTUnwrap(devices.first)
+      let kernel = "flash_attn_prefill_f32_d32"
+      try device.registry.register(source: "kernel void \(kernel)() {}", named: "flash_attn_prefill")
+      let problem = FlashAttnPrefill.Problem(dtype: .f32, heads: 1, headDim: 32, queryLength: 4, keyLength: 4)
+      let text = try FlashAttnPrefill.explain(problem, on: device)
+      XCTAssertTrue(text.contains("\"kernel\": \"\(kernel)\", \"provider\": \"shader\""), text)
+      let soft = try XCTUnwrap(device.metal as? SoftMetalDevice)
+      XCTAssertEqual(soft.providerName(of: try device.registry.pipeline(kernel).metal), "shader")
+    }
+  #endif
 
   func testLengthsAroundTheTileEdges() throws {
     for dtype in [DType.f32, .f16, .bf16] {
@@ -56,8 +95,14 @@ final class PrefillTests: XCTestCase {
     }
   }
 
-  /// Runs `problem` on random tensors and compares with the oracle.
+  /// Runs `problem` on random tensors, on every device, and compares with the oracle.
   private func check(_ problem: FlashAttnPrefill.Problem, file: StaticString = #filePath, line: UInt = #line) throws {
+    for device in devices { try check(problem, on: device, file: file, line: line) }
+  }
+
+  private func check(
+    _ problem: FlashAttnPrefill.Problem, on device: Device, file: StaticString, line: UInt
+  ) throws {
     let (B, H, Hkv, D) = (problem.batch, problem.heads, problem.kvHeads, problem.headDim)
     let (qL, kL) = (problem.queryLength, problem.keyLength)
     var random = Random(UInt64(qL * 1000 + kL))
@@ -87,7 +132,8 @@ final class PrefillTests: XCTestCase {
     let lse = problem.lse ? try device.makeBuffer(.f32, [B, H, qL]) : nil
     let encoder = try CommandEncoder(device: device)
     try FlashAttnPrefill.encode(
-      problem, q: try buffer(q, problem.dtype), k: try buffer(k, problem.dtype), v: try buffer(v, problem.dtype), o: o,
+      problem, q: try buffer(q, problem.dtype, device), k: try buffer(k, problem.dtype, device),
+      v: try buffer(v, problem.dtype, device), o: o,
       mask: mask, lse: lse, into: encoder)
     try encoder.commitAndWait()
 
@@ -96,7 +142,9 @@ final class PrefillTests: XCTestCase {
     let scale = reference.o.map(\.magnitude).max() ?? 1
     let error = zip(output, reference.o).map { abs(Double($0) - $1) }.max() ?? 0
     let limit = try XCTUnwrap(Self.tolerance[problem.dtype])
-    XCTAssertLessThanOrEqual(error, limit * max(scale, .leastNormalMagnitude), "\(problem)", file: file, line: line)
+    XCTAssertLessThanOrEqual(
+      error, limit * max(scale, .leastNormalMagnitude), "\(device.provider) \(problem)",
+      file: file, line: line)
     guard let lse else { return }
     for (got, want) in zip(try lse.elements(as: Float.self), reference.lse) {
       if want == -.infinity {
@@ -108,7 +156,7 @@ final class PrefillTests: XCTestCase {
     }
   }
 
-  private func buffer(_ values: [Float], _ dtype: DType) throws -> Buffer {
+  private func buffer(_ values: [Float], _ dtype: DType, _ device: Device) throws -> Buffer {
     dtype == .f32
       ? try device.makeBuffer(dtype, [values.count], copying: values)
       : try device.makeBuffer(dtype, [values.count], copying: values.map { bits($0, dtype) })

@@ -1,13 +1,11 @@
 import CSoftMetal
-import SoftMetal
 import XCTest
 
-final class LibraryTests: XCTestCase {
-  private let device: any MTLDevice = SoftMetalDevice()
+@testable import SoftMetal
 
-  private func names(_ source: String) throws -> [String] {
-    try device.makeLibrary(source: source, options: nil).functionNames
-  }
+/// What is found in text that is not compiled, because native kernels stand in for it.
+final class SourceScanTests: XCTestCase {
+  private func names(_ source: String) throws -> [String] { try scanFunctionNames(source) }
 
   func testFindsKernels() throws {
     XCTAssertEqual(try names(""), [])
@@ -56,7 +54,7 @@ final class LibraryTests: XCTestCase {
       ("a = \"text\n", "program_source:1:5: error: missing terminating \""),
     ]
     for (source, text) in broken {
-      assertLibraryError(.compileFailure, text) { try device.makeLibrary(source: source, options: nil) }
+      assertLibraryError(.compileFailure, text) { try scanFunctionNames(source) }
     }
   }
 
@@ -73,28 +71,10 @@ final class LibraryTests: XCTestCase {
       """
     XCTAssertEqual(try names(source), ["f"])
   }
+}
 
-  func testFunctionConstants() throws {
-    let source = """
-      #define BASE 100
-      constant bool flag [[function_constant(BASE + 1)]];
-      constant metal::half4 scale [[function_constant(0x10)]];
-      constant uint32_t extra [[ function_constant(7u) ]];
-      constant bool has_extra = is_function_constant_defined(extra);
-      constant int derived = 3;
-      kernel void f(device float *p [[buffer(0), function_constant(flag)]]) {}
-      """
-    let function = try XCTUnwrap(device.makeLibrary(source: source, options: nil).makeFunction(name: "f"))
-    let constants = function.functionConstantsDictionary
-    XCTAssertEqual(constants.keys.sorted(), ["extra", "flag", "scale"])
-    XCTAssertEqual(constants["flag"]?.index, 101)
-    XCTAssertEqual(constants["flag"]?.type, .bool)
-    XCTAssertEqual(constants["flag"]?.required, true)
-    XCTAssertEqual(constants["scale"]?.index, 16)
-    XCTAssertEqual(constants["scale"]?.type, .half4)
-    XCTAssertEqual(constants["extra"]?.type, .uint)
-    XCTAssertEqual(constants["extra"]?.required, false)
-  }
+final class LibraryTests: XCTestCase {
+  private let device: any MTLDevice = SoftMetalDevice()
 
   func testFunctions() throws {
     let library = try device.makeLibrary(source: "kernel void f() {}", options: nil)
@@ -217,19 +197,6 @@ final class PipelineTests: XCTestCase {
     XCTAssertEqual(try test.device.makeComputePipelineState(function: function).maxTotalThreadsPerThreadgroup, 128)
   }
 
-  func testNoProvider() throws {
-    let test = try TestDevice()
-    let soft = test.soft
-    // `only_text` has the source's constants, as far as anyone can tell.
-    let values = MTLFunctionConstantValues()
-    values.setConstantValue([UInt32(1)], type: .uint, index: 3)
-    values.setConstantValue([true], type: .bool, index: 4)
-    let function = try test.library.makeFunction(name: "only_text", constantValues: values)
-    assertLibraryError(.unsupported, "'only_text'", "native: no native kernel") {
-      try soft.makeComputePipelineState(function: function)
-    }
-  }
-
   func testNativeKernelsAnswerForTheirSourceOnly() throws {
     let test = try TestDevice()
     let copy = String(decoding: Array(TestDevice.source.utf8), as: UTF8.self)
@@ -239,11 +206,9 @@ final class PipelineTests: XCTestCase {
 
     let users = try test.device.makeLibrary(source: TestDevice.source + " ", options: nil)
     XCTAssertFalse(users.functionNames.contains("macro_made"))
-    let values = MTLFunctionConstantValues()
-    values.setConstantValue([UInt32(1)], type: .uint, index: 3)
-    values.setConstantValue([true], type: .bool, index: 4)
-    let function = try users.makeFunction(name: "iota", constantValues: values)
-    assertLibraryError(.unsupported, "'iota'") { try test.device.makeComputePipelineState(function: function) }
+    let function = try XCTUnwrap(users.makeFunction(name: "iota"))
+    let pipeline = try test.device.makeComputePipelineState(function: function)
+    XCTAssertEqual(test.soft.providerName(of: pipeline), "shader")
 
     // Another device has none of them, and does not take this one's functions.
     let other: any MTLDevice = SoftMetalDevice()

@@ -1,0 +1,81 @@
+"""Refused: types, conversions, operators, address spaces."""
+
+from __future__ import annotations
+
+from tests.msl.refusals.refusal import body, text
+
+REFUSALS = (
+    body("double", "double", "  double d = y; //!\n  y = d;"),
+    body("long long", "long long", "  long long d = 1; //!\n  y = d;"),
+    body("long double literal", "", "  y = 1.0L; //!"),
+    body("bfloat to half", "", "  bfloat b = 1.0bf;\n  half h = b; //!\n  y = h;"),
+    body("half to bfloat", "", "  half h = 1;\n  bfloat b = h; //!\n  y = b;"),
+    body("int vector to float vector", "int", "  int4 v = 1;\n  float4 w = v; //!\n  y = w.x;"),
+    body("float vector to half vector", "", "  float2 v = y;\n  half2 w = v; //!\n  y = w.x;"),
+    body("vectors of several widths", "", "  float4 v = y;\n  float3 w = y;\n  y = (v + w).x; //!"),
+    body("vectors of several types", "", "  float4 v = y;\n  int4 w = 1;\n  y = (v * w).x; //!"),
+    body("wide vector to narrow", "", "  float4 v = y;\n  float3 w = v; //!\n  y = w.x;"),
+    body("vector to scalar", "", "  float4 v = y;\n  y = v; //!"),
+    body("vector condition", "", "  float4 v = y;\n  y = (v > 0.0f ? v : -v).x; //!"),
+    body("vector in if", "", "  float2 v = y;\n  if (v > 0.0f) y = 1; //!"),
+    body("too few components", "", "  float4 v = float4(1, 2, 3); //!\n  y = v.x;"),
+    body("too many components", "", "  float2 v = float2(1, 2, 3); //!\n  y = v.x;"),
+    body("component that is not there", "", "  float2 v = y;\n  y = v.z; //!"),
+    body("mixed component names", "", "  float4 v = y;\n  y = v.xg.x; //!"),
+    body("component twice in an assignment", "", "  float4 v = y;\n  v.xx = float2(1, 2); //!\n  y = v.x;"),
+    body("as_type of another size", "", "  y = as_type<float>(ushort(3)); //!"),
+    body("remainder of floats", "float", "  y = y % 2.0f; //!"),
+    body("shift of a float", "", "  y = y << 1; //!"),
+    body("bits of a float", "", "  y = y & 1; //!"),
+    body("pointer from integer", "", "  device float *p = i; //!\n  y = *p;"),
+    body("local pointer without address space", "address space", "  float *p = &y; //!\n  *p = 1;"),
+    body("pointer parameter without address space", "address space", "  f(&y);", "void f(float *p) { *p = 1; } //!"),
+    body("device pointer for a thread pointer", "", "  f(x); //!", "void f(thread float *p) { *p = 1; }"),
+    body(
+        "threadgroup pointer for a device pointer",
+        "",
+        "  threadgroup float g[4];\n  device float *p = g; //!\n  y = *p;",
+    ),
+    body("thread pointer for a device pointer", "", "  device float *p = &y; //!\n  *p = 1;"),
+    body("cast to another address space", "", "  threadgroup float *p = (threadgroup float *)x; //!\n  *p = 1;"),
+    body("variable in device memory", "device", "  device float d; //!\n  d = y;"),
+    body("threadgroup variable with a value", "threadgroup", "  threadgroup float g = 1; //!\n  y = g;"),
+    body(
+        "threadgroup variable in a function",
+        "threadgroup",
+        "  f();",
+        "void f() {\n  threadgroup float g[4]; //!\n  g[0] = 1;\n}",
+    ),
+    body("assignment to a const", "const", "  const float c = 1;\n  c = y; //!"),
+    body("assignment to a const parameter", "", "  f(y);", "void f(const float c) {\n  c = 1; //!\n}"),
+    body("assignment to program-scope constant", "c", "  c = 2; //!", "constant float c = 1;"),
+    text(
+        "assignment through constant pointer",
+        "",
+        "kernel void k(constant float *x [[buffer(0)]]) {\n  x[0] = 1; //!\n}\n",
+    ),
+    text(
+        "assignment through const device pointer",
+        "",
+        "kernel void k(device const float *x [[buffer(0)]]) {\n  x[0] = 1; //!\n}\n",
+    ),
+    text(
+        "const dropped",
+        "",
+        "kernel void k(device const float *x [[buffer(0)]]) {\n  device float *p = x; //!\n  p[0] = 1;\n}\n",
+    ),
+    text(
+        "program-scope variable",
+        "",
+        "int counter = 0; //!\nkernel void k(device int *x [[buffer(0)]]) { *x = counter; }\n",
+    ),
+    text(
+        "constant without a value", "c", "constant int c; //!\nkernel void k(device int *x [[buffer(0)]]) { *x = c; }\n"
+    ),
+    body(
+        "method of another address space",
+        "",
+        "  threadgroup s g;\n  g.v = 1;\n  y = g.get(); //!",
+        "struct s { float v; float get() device { return v; } };",
+    ),
+)
