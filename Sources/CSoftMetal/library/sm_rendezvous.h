@@ -41,29 +41,16 @@ SM_STATIC uint32_t sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *si
   lane->flags = flags;
   const uint32_t self = 1u << lane->id, ready = simdgroup->ready & ~self;
   simdgroup->ready = ready;
-  if (__builtin_expect(simdgroup->direct != 0, 1)) {
-    if (ready != 0) {
-      // Nearly always the next lane. As a branch, which the processor foresees, that lets it look for the stack after
-      // the next one before it knows who is ready.
-      const Lane *next = lane + 1;
-      if (__builtin_expect((ready & self << 1) == 0, 0)) {
-        next = simdgroup->lanes + __builtin_ctz(ready);
-        __asm__ volatile("" : "+r"(next));
-      }
-      Switch(&lane->stack, next->stack);
-      return simdgroup->done;
+  if (__builtin_expect((ready != 0) & (simdgroup->direct != 0), 1)) {
+    // Nearly always the next lane. As a branch, which the processor foresees, that lets it look for the stack after
+    // the next one before it knows who is ready.
+    const Lane *next = lane + 1;
+    if (__builtin_expect((ready & self << 1) == 0, 0)) {
+      next = simdgroup->lanes + __builtin_ctz(ready);
+      __asm__ volatile("" : "+r"(next));
     }
-    if (wait != kWaitThreadgroup && __builtin_expect(simdgroup->mixed == 0, 1)) {
-      const uint32_t bank = simdgroup->bank, alive = simdgroup->alive;
-      Operation::combine(*simdgroup, simdgroup->slots[bank], alive, simdgroup->result[bank]);
-      simdgroup->active[bank] = alive;
-      simdgroup->ready = alive;
-      simdgroup->site = 0;
-      simdgroup->done = bank;
-      simdgroup->bank = bank ^ 1;
-      ++simdgroup->collectives;
-      return bank;
-    }
+    Switch(&lane->stack, next->stack);
+    return simdgroup->done;
   }
   softmetal_module.host->wait(lane);
   return simdgroup->done;
