@@ -29,6 +29,9 @@ const sm_shader_file *sm_shader_files(uint32_t *count);
 /// runs on, so they belong to the key of a cached object.
 const char *const *sm_shader_flags(uint32_t checked, uint32_t *count);
 
+/// The file that this code was loaded from; null if the system cannot tell.
+const char *sm_shader_image(void);
+
 // Running
 
 typedef struct sm_shader sm_shader;

@@ -1,7 +1,7 @@
 import CSoftMetal
 
 /// One buffer argument of a kernel.
-struct KernelArgument: Sendable {
+struct KernelArgument: Sendable, Equatable {
   let name: String
   let slot: Int
   let isWritten: Bool
