@@ -22,10 +22,10 @@ SM_STATIC uint32_t sm_code_place() {
 }
 
 /// Waits until every lane of the simdgroup that has not returned waits somewhere. The last one to come computes what
-/// Operation is about and carries on; the others follow in turn. Returns the bank with the slots of this rendezvous.
+/// Operation is about and carries on; the others follow in turn. Returns the bank of this rendezvous.
 template <typename Operation>
-SM_STATIC uint32_t sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *simdgroup, uint32_t place,
-                                 softmetal::Wait wait = softmetal::kWaitCollective, uint32_t flags = 0) {
+SM_STATIC softmetal::Bank &sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *simdgroup, uint32_t place,
+                                         softmetal::Wait wait = softmetal::kWaitCollective, uint32_t flags = 0) {
   using namespace softmetal;
   const uint64_t site = uint64_t(place) << 32 | sm_code_place();
   if (simdgroup->site != site) {
@@ -50,22 +50,22 @@ SM_STATIC uint32_t sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *si
       __asm__ volatile("" : "+r"(next));
     }
     Switch(&lane->stack, next->stack);
-    return simdgroup->done;
+    return *simdgroup->done;
   }
   softmetal_module.host->wait(lane);
-  return simdgroup->done;
+  return *simdgroup->done;
 }
 
 /// The slots of a bank, one for each lane.
 template <typename T>
-SM_STATIC T *sm_slots(char *bank) {
+SM_STATIC T *sm_slots(softmetal::Bank &bank) {
   static_assert(sizeof(T) <= 64, "a simdgroup function's value has at most 64 bytes");
-  return reinterpret_cast<T *>(bank + 32 * sizeof(T));
+  return reinterpret_cast<T *>(bank.slots + 32 * sizeof(T));
 }
 
 /// Nothing to compute: slots are read by the lanes themselves.
 struct sm_meet {
-  static void combine(softmetal::Simdgroup &, char *, uint32_t, char *) {}
+  static void combine(softmetal::Bank &, uint32_t) {}
 };
 #if SM_LOCKSTEP
 /// The simdgroup's lanes come to this store together, so none of them still reads what it overwrites.

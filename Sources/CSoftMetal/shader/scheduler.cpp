@@ -1,11 +1,16 @@
 // Which lane runs next.
-#include <cstring>
 
 #include "../checks/checks.h"
 #include "context.h"
 #include "switch.h"
 
 namespace softmetal {
+namespace {
+
+/// The bank that is not being filled.
+Bank *Other(Simdgroup &simdgroup) { return &simdgroup.banks[simdgroup.filling == simdgroup.banks ? 1 : 0]; }
+
+}  // namespace
 
 template <typename Tell>
 void Context::Check(Tell tell) {
@@ -35,13 +40,13 @@ void Context::End(Lane *lane) {
 
 /// Computes what `one` and the rest of `group` wait for, and lets them go on.
 inline void Context::Complete(Simdgroup &simdgroup, const Lane &one, uint32_t group) {
-  const uint32_t bank = simdgroup.bank;
-  one.combine(simdgroup, simdgroup.slots[bank], group, simdgroup.result[bank]);
-  simdgroup.active[bank] = group;
+  Bank &bank = *simdgroup.filling;
+  one.combine(bank, group);
+  bank.active = group;
   simdgroup.ready = group;
   simdgroup.site = 0;
-  simdgroup.done = bank;
-  simdgroup.bank = bank ^ 1;
+  simdgroup.done = &bank;
+  simdgroup.filling = Other(simdgroup);
   ++simdgroup.collectives;
 }
 
@@ -147,10 +152,10 @@ bool Context::Resolve(Simdgroup &simdgroup) {
     return false;
   }
 
-  const uint32_t bank = simdgroup.bank, others = simdgroup.alive & ~group;
+  const uint32_t others = simdgroup.alive & ~group;
   const Lane &first = simdgroup.lanes[__builtin_ctz(group)];
   // Those who wait elsewhere have their values in this bank, and will be met in the other one.
-  if (others != 0) std::memcpy(simdgroup.slots[bank ^ 1], simdgroup.slots[bank], sizeof simdgroup.slots[0]);
+  if (others != 0) *Other(simdgroup) = *simdgroup.filling;
   Complete(simdgroup, first, group);
   Check([&](Checker &checker) {
     // A barrier has flags, for one without is nothing to wait for.
