@@ -1,5 +1,4 @@
 // Which lane runs next.
-
 #include "../checks/checks.h"
 #include "context.h"
 #include "switch.h"
