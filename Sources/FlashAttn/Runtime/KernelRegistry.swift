@@ -123,7 +123,7 @@ public final class KernelRegistry: Sendable {
       library = try metal.makeLibrary(source: text, options: options)
     } catch {
       let log = describe(error)
-      throw FAError(.compileFailed, "registry", name, log, log: log)
+      throw FAError(failureCode(error), "registry", name, log, log: log)
     }
     library.label = name
     state.sources[name] = Source(text: text, library: library)
@@ -145,7 +145,7 @@ public final class KernelRegistry: Sendable {
       return Pipeline(pipeline, reflection)
     } catch {
       let log = describe(error)
-      throw FAError(.compileFailed, "pipeline", key.kernel, log, log: log)
+      throw FAError(failureCode(error), "pipeline", key.kernel, log, log: log)
     }
   }
 }

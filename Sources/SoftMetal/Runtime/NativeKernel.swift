@@ -103,7 +103,9 @@ private final class NativeExecutable: ExecutableKernel, @unchecked Sendable {
 
   deinit { constants.deallocate() }
 
-  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure? {
+  var isChecked: Bool { false }
+
+  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>, _ checks: DispatchChecks) -> KernelFailure? {
     dispatch.pointee.constants = UnsafePointer(constants.baseAddress)
     dispatch.pointee.constant_count = UInt32(constants.count)
     return code(dispatch).map { KernelFailure(String(cString: $0)) }

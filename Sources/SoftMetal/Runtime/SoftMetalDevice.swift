@@ -104,7 +104,7 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
     bytes pointer: UnsafeRawPointer, length: Int, options: MTLResourceOptions
   ) -> (any MTLBuffer)? {
     guard let buffer = makeSoftBuffer(length: length, options: options) else { return nil }
-    buffer.base.copyMemory(from: pointer, byteCount: length)
+    buffer.contents().copyMemory(from: pointer, byteCount: length)
     return buffer
   }
 
