@@ -66,10 +66,9 @@ final class NativeKernelRegistry: Sendable {
 /// Runs functions for which the client brought native code.
 struct NativeProvider: PipelineProvider {
   let name = "native"
-  let registry: NativeKernelRegistry
 
   func makeKernel(for function: SoftFunction, constants: [ConstantValue]) -> ProviderAnswer {
-    guard let kernel = registry.kernels(for: function.library.source)[function.name] else {
+    guard let kernel = function.library.natives[function.name] else {
       return .declined("no native kernel of that name is registered for this source")
     }
     guard kernel.defect == nil, let run = kernel.run else {

@@ -38,7 +38,7 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
   init(options: Result<SoftMetalOptions, MTLLibraryError>, environment: Result<ShaderEnvironment, MTLLibraryError>) {
     registryID = Self.count.add(1, ordering: .relaxed).newValue
     natives = NativeKernelRegistry()
-    providers = [NativeProvider(registry: natives), ShaderProvider()]
+    providers = [NativeProvider(), ShaderProvider()]
     self.environment = environment
     guardedOptions = Guarded(options)
   }

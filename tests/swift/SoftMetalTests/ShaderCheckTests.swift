@@ -311,8 +311,8 @@ final class ShaderCheckTests: XCTestCase {
   func testMisalignedVectors() throws {
     // Type, offset of a pointer to it, the alignment that is missing.
     let cases = [
-      ("float4", 4, 8), ("float4", 8, 16), ("float2", 4, 8), ("float3", 8, 16), ("half4", 4, 8), ("half", 1, 2),
-      ("ulong2", 8, 16), ("int", 2, 4),
+      ("float4", 8, 16), ("float2", 4, 8), ("float3", 8, 16), ("half4", 4, 8), ("half", 1, 2), ("ulong2", 8, 16),
+      ("int", 2, 4),
     ]
     for (type, offset, alignment) in cases {
       let wrong = "*(device \(type) *)((device char *)out + \(offset))", right = "*(device \(type) *)(out + 32)"
