@@ -38,9 +38,7 @@ class KernelArgument:
 def functions(registry: KernelRegistry, source: str) -> dict[str, tuple[FunctionConstant, ...]]:
     """Return the kernels of a source by name, with their constants by rising index; compiles the source."""
     operation = "KernelRegistry.functions"
-    rows = result(
-        "char *", lib.fa_registry_functions, live(registry, operation), text(operation, "source", source)
-    )
+    rows = result("char *", lib.fa_registry_functions, live(registry, operation), text(operation, "source", source))
     return {
         row["name"]: tuple(FunctionConstant(**constant) for constant in row["constants"])
         for row in json.loads(string(rows))

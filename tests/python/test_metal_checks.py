@@ -79,6 +79,19 @@ def test_the_device_goes_on_after_a_finding(device):
     run(CLEAN[0][1], device)
 
 
+@pytest.mark.parametrize("wrong", [1, -17])
+def test_arrays_have_their_own_bounds(wrong, device):
+    """And not those of the pages they lie in."""
+    memory = np.zeros(4096, np.int32)
+    x = memory[32:48]  # as aligned as its memory, which goes on at both ends
+    library = pyfa.metal.Library(f"{TOP}  out[i] = x[int(i) + n]; //!\n}}\n", device=device)
+    arguments = {0: np.zeros(16, np.int32), 1: x}
+    room = {"threadgroups": 1, "threads": 16, "threadgroup_memory": {0: 256}}
+    library.kernel("k")(arguments | {2: 0}, **room)
+    with pytest.raises(pyfa.ShaderCheckError, match="of buffer 1, which has 64 bytes"):
+        library.kernel("k")(arguments | {2: wrong}, **room)
+
+
 TWO = """#include <metal_stdlib>
 using namespace metal;
 kernel void write(device int *out [[buffer(0)]], uint i [[thread_position_in_grid]]) {

@@ -119,6 +119,16 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
     return SoftBuffer(device: self, foreign: pointer, length: length, options: options, deallocator: deallocator)
   }
 
+  /// As `makeBuffer(bytesNoCopy:)`, for any memory: SoftMetal's own. Nil for no bytes or more than a buffer can have.
+  public func makeBuffer(
+    wrapping pointer: UnsafeMutableRawPointer, length: Int,
+    deallocator: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)? = nil
+  ) -> (any MTLBuffer)? {
+    guard length > 0, length <= maxBufferLength else { return nil }
+    return SoftBuffer(
+      device: self, foreign: pointer, length: length, options: .storageModeShared, deallocator: deallocator)
+  }
+
   private func makeSoftBuffer(length: Int, options: MTLResourceOptions) -> SoftBuffer? {
     guard length > 0, length <= maxBufferLength, options.storageMode != .memoryless else { return nil }
     return SoftBuffer(device: self, length: length, options: options)
