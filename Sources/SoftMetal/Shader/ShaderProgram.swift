@@ -127,33 +127,45 @@ private final class ShaderKernel: ExecutableKernel, @unchecked Sendable {
     staticThreadgroupBytes = Int(sm_shader_static_bytes(loaded.shader))
     self.options = sm_shader_options(
       order: UInt32(options.order.code), interleave: options.interleave ? 1 : 0, seed: options.seed,
-      time_limit: max(options.timeLimit, 0), checked: options.checks ? 1 : 0, reserved: 0, history: nil)
+      time_limit: max(options.timeLimit, 0), checked: options.checks ? 1 : 0, reserved: 0, history: nil,
+      initialised: nil)
     workerLimit = max(options.workerLimit, 0)
   }
 
-  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure? {
+  var isChecked: Bool { options.checked != 0 }
+
+  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>, _ checks: DispatchChecks) -> KernelFailure? {
     if workerLimit > 0, let executor = dispatch.pointee.executor, workerLimit < Int(executor.pointee.workers) {
       return LimitedExecutor.with(executor, workers: workerLimit) { limited in
         dispatch.pointee.executor = limited
         defer { dispatch.pointee.executor = executor }
-        return start(dispatch)
+        return start(dispatch, checks)
       }
     }
-    return start(dispatch)
+    return start(dispatch, checks)
   }
 
-  private func start(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure? {
-    withUnsafePointer(to: options) { options in
-      sm_shader_run(loaded.shader, dispatch, options, nil).map { Self.failure(String(cString: $0)) }
+  private func start(_ dispatch: UnsafeMutablePointer<sm_dispatch>, _ checks: DispatchChecks) -> KernelFailure? {
+    checks.written.withUnsafeBufferPointer { written in
+      var options = options
+      options.history = checks.history
+      options.initialised = written.isEmpty ? nil : written.baseAddress
+      var stats = sm_shader_stats()
+      return sm_shader_run(loaded.shader, dispatch, &options, &stats).map { text in
+        Self.failure(Int(stats.failure), String(cString: text))
+      }
     }
   }
 
   /// Metal has codes of their own for some of the executor's reasons.
-  private static func failure(_ text: String) -> KernelFailure {
-    let codes: [(reason: String, code: MTLCommandBufferError.Code)] = [
-      (": time limit of ", .timeout), (": memory fault at ", .pageFault), (": stack overflow: ", .stackOverflow),
-    ]
-    return KernelFailure(text, codes.first { text.contains($0.reason) }?.code ?? .internal)
+  private static func failure(_ kind: Int, _ text: String) -> KernelFailure {
+    switch kind {
+    case SM_FAILURE_TIME: KernelFailure(text, .timeout)
+    case SM_FAILURE_MEMORY: KernelFailure(text, .pageFault)
+    case SM_FAILURE_STACK: KernelFailure(text, .stackOverflow)
+    case SM_FAILURE_FINDING: KernelFailure(text, isFinding: true)
+    default: KernelFailure(text)
+    }
   }
 }
 
