@@ -11,10 +11,10 @@
   X(atan2) X(divide) X(fmax) X(fmin) X(fmod) X(ldexp) X(nextafter) X(pow) X(powr)
 #define SM_BUILTINS3(X) X(fma) X(fmax3) X(fmedian3) X(fmin3)
 // clang-format on
-#define SM_BUILTIN1(f)                           \
-  template <typename T>                          \
-  SM_STATIC T __metal_##f(T x, bool = false) {   \
-    return metal::f(x);                          \
+#define SM_BUILTIN1(f)                         \
+  template <typename T>                        \
+  SM_STATIC T __metal_##f(T x, bool = false) { \
+    return metal::f(x);                        \
   }
 #define SM_BUILTIN2(f)                              \
   template <typename T, typename U>                 \

@@ -17,8 +17,8 @@ constexpr os_log_type OS_LOG_TYPE_DEBUG = os_log_type_debug, OS_LOG_TYPE_INFO = 
 struct os_log {
   os_log() = default;
   constexpr os_log(const char *, const char *) {}
-#define SM_LOG(name)        \
-  template <typename... A>  \
+#define SM_LOG(name)       \
+  template <typename... A> \
   SM_INLINE constexpr void name(const char *, const A &...) const {}
   SM_LOG(log)
   SM_LOG(log_debug)

@@ -306,28 +306,28 @@ namespace metal {
   X(min) X(max3) X(min3) X(median3) X(abs) X(sign) X(fract) X(fma) X(mad) X(clamp) X(saturate) \
   X(mix) X(smoothstep) X(ilogb) X(nextafter)
 // clang-format on
-#define SM_VARIANT(f)                                                     \
-  template <typename... A>                                                \
+#define SM_VARIANT(f)                                                       \
+  template <typename... A>                                                  \
   SM_STATIC auto f(const A &...a) -> decltype(metal::f(sm_widened(a)...)) { \
-    return metal::f(sm_widened(a)...);                                    \
+    return metal::f(sm_widened(a)...);                                      \
   }
 // These take something that is no float, too.
-#define SM_OTHER_VARIANTS                                                      \
-  using metal::frexp;                                                          \
-  using metal::modf;                                                           \
-  using metal::sincos;                                                         \
-  template <typename T, typename I>                                            \
-  SM_STATIC auto ldexp(const T &x, I exponent) {                               \
-    return metal::ldexp(sm_widened(x), exponent);                              \
+#define SM_OTHER_VARIANTS                         \
+  using metal::frexp;                             \
+  using metal::modf;                              \
+  using metal::sincos;                            \
+  template <typename T, typename I>               \
+  SM_STATIC auto ldexp(const T &x, I exponent) {  \
+    return metal::ldexp(sm_widened(x), exponent); \
   }
 namespace precise {
 SM_VARIANTS(SM_VARIANT)
 SM_OTHER_VARIANTS
-}
+}  // namespace precise
 namespace fast {
 SM_VARIANTS(SM_VARIANT)
 SM_OTHER_VARIANTS
-}
+}  // namespace fast
 #undef SM_VARIANT
 #undef SM_VARIANTS
 #undef SM_OTHER_VARIANTS

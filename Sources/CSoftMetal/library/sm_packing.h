@@ -30,18 +30,18 @@ SM_STATIC float sm_to_srgb(float x) {
 namespace metal {
 
 /// Both directions, for float and half, of a format whose fields all have the same width.
-#define SM_PACKING(format, Word, N, Bits, Signed)                                                                    \
-  SM_STATIC float##N unpack_##format##_to_float(Word word) {                                                         \
-    float##N r;                                                                                                      \
-    for (int i = 0; i < N; ++i) r.s[i] = sm_unpack_field<Bits, Signed>(uint(word) >> (i * Bits));                    \
-    return r;                                                                                                        \
-  }                                                                                                                  \
-  SM_STATIC half##N unpack_##format##_to_half(Word word) { return half##N(unpack_##format##_to_float(word)); }       \
-  SM_STATIC Word pack_float_to_##format(float##N x) {                                                                \
-    uint word = 0;                                                                                                   \
-    for (int i = 0; i < N; ++i) word |= sm_pack_field<Bits, Signed>(x.s[i]) << (i * Bits);                           \
-    return Word(word);                                                                                               \
-  }                                                                                                                  \
+#define SM_PACKING(format, Word, N, Bits, Signed)                                                              \
+  SM_STATIC float##N unpack_##format##_to_float(Word word) {                                                   \
+    float##N r;                                                                                                \
+    for (int i = 0; i < N; ++i) r.s[i] = sm_unpack_field<Bits, Signed>(uint(word) >> (i * Bits));              \
+    return r;                                                                                                  \
+  }                                                                                                            \
+  SM_STATIC half##N unpack_##format##_to_half(Word word) { return half##N(unpack_##format##_to_float(word)); } \
+  SM_STATIC Word pack_float_to_##format(float##N x) {                                                          \
+    uint word = 0;                                                                                             \
+    for (int i = 0; i < N; ++i) word |= sm_pack_field<Bits, Signed>(x.s[i]) << (i * Bits);                     \
+    return Word(word);                                                                                         \
+  }                                                                                                            \
   SM_STATIC Word pack_half_to_##format(half##N x) { return pack_float_to_##format(float##N(x)); }
 SM_PACKING(unorm4x8, uint, 4, 8, false)
 SM_PACKING(snorm4x8, uint, 4, 8, true)

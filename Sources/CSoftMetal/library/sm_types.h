@@ -144,9 +144,9 @@ template <typename T>
 constexpr bool is_signed_v = is_arithmetic_v<T> && !is_unsigned_v<T>;
 // The compiler would make a bfloat of a float without being told to.
 template <typename F, typename T>
-constexpr bool is_convertible_v = __is_convertible_to(F, T) &&
-                                  !(__is_same(remove_cv_t<T>, bfloat) && is_floating_point_v<F> &&
-                                    !__is_same(remove_cv_t<F>, bfloat));
+constexpr bool is_convertible_v =
+    __is_convertible_to(F, T) &&
+    !(__is_same(remove_cv_t<T>, bfloat) && is_floating_point_v<F> && !__is_same(remove_cv_t<F>, bfloat));
 template <typename T>
 constexpr bool is_scalar_v = is_arithmetic_v<T> || __is_enum(T) || __is_pointer(T);
 
@@ -234,27 +234,11 @@ template <typename A, typename B>
 using sm_common = metal::enable_if_t<!sm_is_half_and_bfloat<A, B>,
                                      metal::decay_t<decltype(true ? metal::declval<A>() : metal::declval<B>())>>;
 
-template <typename T, int Bytes>
-struct sm_sized;
-template <typename T>
-struct sm_sized<T, 1> {
-  typedef uchar type;
-};
-template <typename T>
-struct sm_sized<T, 2> {
-  typedef ushort type;
-};
-template <typename T>
-struct sm_sized<T, 4> {
-  typedef uint type;
-};
-template <typename T>
-struct sm_sized<T, 8> {
-  typedef ulong type;
-};
 /// The unsigned integer as large as T.
 template <typename T>
-using sm_bits = typename sm_sized<T, sizeof(T)>::type;
+using sm_bits = metal::conditional_t<
+    sizeof(T) == 1, uchar,
+    metal::conditional_t<sizeof(T) == 2, ushort, metal::conditional_t<sizeof(T) == 4, uint, ulong>>>;
 
 /// Metal's conversion between scalars: a number that does not fit in an integer becomes the nearest that does, NaN 0.
 template <typename To, typename From>

@@ -40,7 +40,9 @@ final class Evaluator {
   /// Knows the arguments of a template, too, of which `list` has the parameters; those left out have their defaults.
   func bound(_ list: Range<Int>, to arguments: [Range<Int>]) -> Evaluator {
     var (values, kinds) = (given, types)
-    func inner() -> Evaluator { Evaluator(symbols, given: values, defined: defined, types: kinds, instances: instances) }
+    func inner() -> Evaluator {
+      Evaluator(symbols, given: values, defined: defined, types: kinds, instances: instances)
+    }
     for (index, parameter) in source.listed(list).enumerated() {
       let words = source.significant(parameter)
       let equals = words.firstIndex { source.isMark($0, "=") }
