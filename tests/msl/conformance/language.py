@@ -73,7 +73,10 @@ template <typename T, bool negate> struct pick { T v; T get() const { if (negate
 template <typename T> using pair_of = vec<T, 2>;
 
 struct first_of { int operator()(int x, int y) thread; };
-struct second_of { int operator()(int x, int y) thread; template <typename T> struct part { T get(T x) const thread; }; };
+struct second_of {
+  int operator()(int x, int y) thread;
+  template <typename T> struct part { T get(T x) const thread; };
+};
 int first_of::operator()(int x, int y) thread { return x; }
 int second_of::operator()(int x, int y) thread { return y; }
 template <typename T> T second_of::part<T>::get(T x) const thread { return x * 3; }
@@ -405,7 +408,8 @@ def logging_goes_nowhere(x):
 SAME_NAME = """
 template <typename T, int n> kernel void adjusted(device T *out [[buffer(0)]], device const T *x [[buffer(1)]],
     uint i [[thread_position_in_grid]]) { out[i] = x[i] * n; }
-template <typename T, typename U, int n> kernel void adjusted(device T *out [[buffer(0)]], device const U *x [[buffer(1)]],
+template <typename T, typename U, int n> kernel void adjusted(device T *out [[buffer(0)]],
+    device const U *x [[buffer(1)]],
     uint i [[thread_position_in_grid]]) { out[i] = T(x[i]) + n; }
 template [[host_name("templates_of_one_name")]] [[kernel]] decltype(adjusted<float, int, 5>) adjusted<float, int, 5>;
 """

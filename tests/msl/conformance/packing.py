@@ -48,9 +48,9 @@ def packed(values, fields, signed):
 
 for name, fields, signed in FORMATS:
     n = len(fields)
-    area.each(
-        f"float{n}", f"r = unpack_{name}_to_float(w);", w=WORDS, compare=ulps(1), name=f"{name}_to_float"
-    )(lambda w, fields=fields, signed=signed: unpacked(w, fields, signed))
+    area.each(f"float{n}", f"r = unpack_{name}_to_float(w);", w=WORDS, compare=ulps(1), name=f"{name}_to_float")(
+        lambda w, fields=fields, signed=signed: unpacked(w, fields, signed)
+    )
     area.each(f"half{n}", f"r = unpack_{name}_to_half(w);", w=WORDS, compare=ulps(1), name=f"{name}_to_half")(
         lambda w, fields=fields, signed=signed: unpacked(w, fields, signed)
     )
@@ -95,7 +95,8 @@ def unpack_srgb(w):
 @area.each(
     "uint4",
     "r = uint4(pack_float_to_srgb_unorm4x8(unpack_unorm4x8_srgb_to_float(w)),\n"
-    "    pack_half_to_srgb_unorm4x8(half4(1, 0, NAN, 2)), pack_float_to_unorm4x8(float4(NAN, INFINITY, -INFINITY, 1)), 0);",
+    "    pack_half_to_srgb_unorm4x8(half4(1, 0, NAN, 2)),\n"
+    "    pack_float_to_unorm4x8(float4(NAN, INFINITY, -INFINITY, 1)), 0);",
     w=WORDS,
 )
 def srgb_round_trip_and_what_is_out_of_range(w):

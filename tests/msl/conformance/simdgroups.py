@@ -248,9 +248,7 @@ def after_some_lanes_left():
 
 
 for expression, of in (("__metal_simd_sum(x)", "sum"), ("__metal_simd_max(x)", "max")):
-    both_branches(
-        expression, "int", INTS, reduction(getattr(np, of)), f"{of}_by_the_name_of_the_compiler"
-    )
+    both_branches(expression, "int", INTS, reduction(getattr(np, of)), f"{of}_by_the_name_of_the_compiler")
 both_branches(
     "as_type<uint>(__metal_simd_xor(x))",
     "uint",

@@ -9,8 +9,12 @@ from tests.msl.program import BFLOAT, Area, ulps
 area = Area(
     "small_floats",
     """
-namespace magnitude { METAL_FUNC bfloat of(bfloat x) { return static_cast<bfloat>(__metal_fabs(static_cast<float>(x), true)); } }
-namespace metal { METAL_FUNC bfloat exp(bfloat x) { return static_cast<bfloat>(__metal_exp(static_cast<float>(x), false)); } }
+namespace magnitude {
+METAL_FUNC bfloat of(bfloat x) { return static_cast<bfloat>(__metal_fabs(static_cast<float>(x), true)); }
+}
+namespace metal {
+METAL_FUNC bfloat exp(bfloat x) { return static_cast<bfloat>(__metal_exp(static_cast<float>(x), false)); }
+}
 template <typename T> T blended(T x, float y) { return static_cast<T>(exp(x) * 0 + x + y); }
 """,
 )
@@ -125,7 +129,7 @@ def precise_and_fast_functions_of_half_give_float(x):
     return np.stack([e, e], 1)
 
 
-@area.each("float2", "r = float2(precise::sqrt(x), fast::fabs(x));", x=np.array([2, 3e38, 0.1], BFLOAT), compare=ulps(4))
+@area.each("float2", "r = float2(precise::sqrt(x), fast::fabs(x));", x=np.array([2, 100, 0.1], BFLOAT), compare=ulps(4))
 def precise_and_fast_functions_take_bfloat(x):
     x = x.astype(np.float64)
     return np.stack([np.sqrt(x), np.abs(x)], 1)
