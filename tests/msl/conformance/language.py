@@ -291,7 +291,7 @@ def type_traits(n):
 @area.kernel(
     """
 template <typename T, int SCALE>
-kernel void adjusted(device T *out [[buffer(0)]], device const T *x [[buffer(1)]], uint i [[thread_position_in_grid]]) {
+kernel void scaled(device T *out [[buffer(0)]], device const T *x [[buffer(1)]], uint i [[thread_position_in_grid]]) {
   out[i] = x[i] * T(SCALE);
 }
 template [[host_name("scaled_float_3")]] kernel void scaled<float, 3>(device float *, device const float *, uint);
