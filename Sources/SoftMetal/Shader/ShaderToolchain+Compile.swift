@@ -1,7 +1,7 @@
 // The three runs of the compiler: preprocessing, checking what a library declares, building a kernel.
 extension ShaderToolchain {
   private static let longestSource = 64 << 20
-  /// One error a line; no file that tells of a crash. Which warnings count is in the kernels' flags.
+  /// One error a line; no file that tells of a crash.
   private static let plain = ["-fno-caret-diagnostics", "-fno-color-diagnostics", "-fno-crash-diagnostics"]
   private static let input = ["-x", "c++"]
 
@@ -148,7 +148,7 @@ extension ShaderToolchain {
   }
 
   private static func options(_ flavour: ShaderFlavour, _ settings: CompileSettings) -> [String] {
-    var options = DeviceLibrary.flags(flavour) + plain
+    var options = DeviceLibrary.flags(flavour) + ShaderDiagnostics.warnings + plain
     // Never -ffinite-math-only: masks are made of infinities, and Metal's own GPUs honour them.
     options.append("-ffp-contract=\(settings.mathMode == .safe ? "on" : "fast")")
     if settings.optimizationLevel == .size, !flavour.checked { options.append("-Os") }
