@@ -31,6 +31,15 @@ static const char unroll_h[] = {
 static const char flash_attn_prefill[] = {
 #embed "../../shaders/flash_attn_prefill.metal" suffix(, 0)
 };
+static const char flash_attn_prefill_blk[] = {
+#embed "../../shaders/flash_attn_prefill_blk.metal" suffix(, 0)
+};
+static const char flash_attn_prefill_d512[] = {
+#embed "../../shaders/flash_attn_prefill_d512.metal" suffix(, 0)
+};
+static const char flash_attn_prefill_mask[] = {
+#embed "../../shaders/flash_attn_prefill_mask.metal" suffix(, 0)
+};
 
 // clang-format off: one row each
 static const cfa_shader_file files[] = {
@@ -43,6 +52,9 @@ static const cfa_shader_file files[] = {
     {"tile_rows.h", tile_rows_h},
     {"unroll.h", unroll_h},
     {"flash_attn_prefill.metal", flash_attn_prefill},
+    {"flash_attn_prefill_mask.metal", flash_attn_prefill_mask},
+    {"flash_attn_prefill_d512.metal", flash_attn_prefill_d512},
+    {"flash_attn_prefill_blk.metal", flash_attn_prefill_blk},
 };
 // clang-format on
 

@@ -34,12 +34,22 @@ struct direct_rows {
   lane_position at;
 
   inline matrix8x8<T> matrix(int row, int col) const {
+    if (row + 8 <= count) {
+      matrix8x8<T> m;
+      metal::simdgroup_load(m, rows + row * stride + col, ulong(stride));
+      return m;
+    }
     const bool there = row + at.row < count;
     device const T *from = rows + (there ? row + at.row : 0) * stride + col + at.col;
     return make_matrix(there ? from[0] : T(0.0f), there ? from[1] : T(0.0f));
   }
 
   inline matrix8x8<T> transposed(int row, int col) const {
+    if (row + 8 <= count) {
+      matrix8x8<T> m;
+      metal::simdgroup_load(m, rows + row * stride + col, ulong(stride), ulong2(0), true);
+      return m;
+    }
     const int first = row + at.col;
     device const T *from = rows + col + at.row;
     return make_matrix(first < count ? from[first * stride] : T(0.0f),
