@@ -13,8 +13,8 @@ from pyfa._buffer import Buffer
 from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
-from pyfa._ffi import CData, check, choices, choose, ffi, integer, lib, result, string
 from pyfa._explain import Explanation
+from pyfa._ffi import CData, check, choices, choose, ffi, integer, result, string
 from pyfa._handle import live
 from pyfa._window import Window, set_window
 from pyfa.ops import _operands
@@ -105,8 +105,9 @@ def encode(operation: str, problem: FlashAttnPrefillProblem) -> CData:
     raw.mask_rank = integer(operation, "mask_rank", problem.mask_rank, 32)
     raw.has_blk, raw.has_sinks, raw.has_lse = bool(problem.has_blk), bool(problem.has_sinks), bool(problem.has_lse)
     if problem.nsg is not None:
-        # In the struct 0 leaves the choice to the library, which is not what a 0 here says.
-        raw.nsg = integer(operation, "nsg", problem.nsg, 32) or -1
+        raw.nsg = integer(operation, "nsg", problem.nsg, 32)
+        if raw.nsg == 0:  # in the struct, that leaves the choice to the library
+            raise invalid(operation, "nsg", "4 or 8", "0")
     for name in ("q_strides", "k_strides", "v_strides", "o_strides", "mask_strides", "blk_strides"):
         _operands.set_strides(operation, raw, problem, name)
     return raw
