@@ -10,6 +10,7 @@ import numpy as np
 
 import pyfa
 from pyfa._ffi import ffi
+from tests.python import prefill_model
 from tests.python.reference import DTYPES
 
 SHADERS = Path(__file__).parents[2] / "shaders"
@@ -27,6 +28,12 @@ class Tile(NamedTuple):
     q: int
     k: int
     threads: tuple[int, int, int]
+
+
+def kernel_name(dtype, head_dim, boolean, nsg=None):
+    """Return a host name."""
+    prefix = "flash_attn_prefill" if nsg is None else "flash_attn_prefill_llamacpp"
+    return f"{prefix}_{dtype}_d{head_dim}{'_boolmask' if boolean else ''}"
 
 
 def tile_of(name):
@@ -80,77 +87,56 @@ def whole(array):
     return array
 
 
-def mask_operands(mask, tile, q_len, kv_len):
-    """Return the mask in four dimensions and the bytes of its tiles."""
-    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape) if mask.ndim != 3 else mask[:, None]
-    rows, keys = -(-q_len // tile.q), -(-kv_len // tile.k)
-    kinds = np.empty((*mask.shape[:2], rows, keys), np.uint8)
-    full = np.broadcast_to(mask, (*mask.shape[:2], q_len, kv_len))
-    for i in range(rows):
-        for j in range(keys):
-            part = full[:, :, i * tile.q : (i + 1) * tile.q, j * tile.k : (j + 1) * tile.k]
-            excluded = ~part if mask.dtype == bool else part == -np.inf
-            plain = part if mask.dtype == bool else part == 0
-            within = (j + 1) * tile.k <= kv_len
-            kinds[:, :, i, j] = np.where(
-                excluded.all(axis=(2, 3)), 0, np.where(plain.all(axis=(2, 3)) & within, 2, 1)
-            )
-    return mask, kinds
-
-
-def run(operands, device, *, room="flash_attn_prefill", blk=False, lse=True, align=True, nsg=None, text=None):
-    """Dispatch the kernel for these operands; return O and the LSE."""
+def run(operands, device, *, blk=False, lse=True, align=True, nsg=None, text=None):
+    """Dispatch the kernel for these operands; return O and the LSE. `nsg` chooses the room of head dimension 512."""
     q, k, v, given = operands
-    options = dict(given)
-    mask, window, sinks = (options.pop(name, None) for name in ("mask", "window", "sinks"))
-    causal, softcap = options.pop("causal", False), options.pop("softcap", 0.0) or 0.0
+    options = {"causal": False, "mask": None, "window": None, "softcap": None, "sinks": None} | given
     (batch, heads, q_len, head_dim), kv_len = q.shape, k.shape[2]
-    scale = options.pop("scale", None)
-    q_offset = options.pop("q_offset", None)
-    assert not options
-    prefix = "flash_attn_prefill" if nsg is None else "flash_attn_prefill_llamacpp"
-    suffix = "_boolmask" if mask is not None and mask.dtype == bool else ""
-    name = f"{prefix}_{operands.dtype}_d{head_dim}{suffix}"
+    mask, window, sinks = options["mask"], options["window"], options["sinks"]
+    room = "flash_attn_prefill" if nsg is None else "flash_attn_prefill_d512"
+    name = kernel_name(operands.dtype, head_dim, mask is not None and mask.dtype == bool, nsg)
     tile = tile_of(name)
     constants = {
         200: align and q_len % tile.q == 0,
         201: align and kv_len % tile.k == 0,
         300: mask is not None,
-        301: bool(causal),
+        301: options["causal"],
     }
-    extra = {303: blk, 304: sinks is not None, 306: lse, 307: window is not None, 308: bool(softcap)}
-    constants |= {index: True for index, wanted in extra.items() if wanted}
+    optional = {
+        303: blk,
+        304: sinks is not None,
+        306: lse,
+        307: window is not None,
+        308: options["softcap"] is not None,
+    }
+    constants |= {index: True for index, wanted in optional.items() if wanted}
     if nsg is not None:
         constants[322] = nsg
     out = np.full(q.shape, np.nan, q.dtype)
     sums = np.full(q.shape[:3], np.nan, np.float32)
     params = {
         "B": batch, "H": heads, "D": head_dim, "qL": q_len, "kL": kv_len, "gqa_factor": heads // k.shape[1],
-        "scale": head_dim**-0.5 if scale is None else scale, "softcap": softcap,
-        "qL_off": kv_len - q_len if q_offset is None else q_offset,
+        "scale": options.get("scale", head_dim**-0.5), "softcap": options["softcap"] or 0,
+        "qL_off": options.get("q_offset", kv_len - q_len),
         "Q_strides": strides(q), "K_strides": strides(k), "V_strides": strides(v), "O_strides": strides(out),
     }  # fmt: skip
     arguments = {0: whole(q), 1: whole(k), 2: whole(v), 3: out, 4: struct("fa_attn_params", **params)}
     if mask is not None:
-        mask, kinds = mask_operands(mask, tile, q_len, kv_len)
+        mask = mask[:, None] if mask.ndim == 3 else mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
         arguments |= {5: struct("fa_attn_mask_params", M_strides=strides(mask)), 6: np.ascontiguousarray(mask)}
-        if blk:
-            plane = kinds.shape[2] * kinds.shape[3]
-            planes = [0 if n == 1 else n_bytes for n, n_bytes in zip(mask.shape, (mask.shape[1] * plane, plane), strict=False)]
-            arguments |= {7: kinds, 11: struct("fa_attn_blk_params", strides=planes)}
+    if blk:
+        kinds = prefill_model.blk_bytes(np.broadcast_to(mask, (*mask.shape[:2], q_len, kv_len)), tile[:2])
+        arguments |= {7: kinds, 11: struct("fa_attn_blk_params", strides=strides(kinds)[:2])}
     if sinks is not None:
-        arguments[8] = np.ascontiguousarray(sinks, np.float32)
+        arguments[8] = sinks
     if lse:
         arguments[9] = sums
     if window is not None:
         arguments[10] = struct("fa_attn_window_params", left=window[0], right=window[1])
-    for slot, value in arguments.items():
-        if isinstance(value, np.ndarray) and slot not in (3, 9):
-            value.flags.writeable = False
     kernel(room, device, name, tuple(constants.items()), text)(
         arguments,
         threadgroups=(-(-q_len // tile.q), heads, batch),
         threads=tile.threads if nsg is None else (32, nsg, 1),
         threadgroup_memory=None if nsg is None else {0: D512_BYTES},
     )
-    return out, sums
+    return out, sums if lse else None
