@@ -116,7 +116,7 @@ def test_mask_rows_beyond_32_bits(rng, row, device):
         q_len=rows, kv_len=keys, tile_rows=2, tile_keys=8, dtype=np.bool_, mask_strides=(0, 0, row)
     )
     found = flash_attn_prefill_blk(mask, problem=blk, device=device)
-    np.testing.assert_array_equal(found[0, 0], blk_bytes(keep, (2, 8)))
+    np.testing.assert_array_equal(found.read()[0, 0], blk_bytes(keep, (2, 8)))
 
 
 def test_heads_beyond_32_bits(rng, device):
