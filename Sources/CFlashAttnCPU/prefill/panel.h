@@ -17,9 +17,8 @@ struct KvHead {
 /// A worker's memory. Q^T and O^T, whose size depends on the head dimension, follow it.
 template <Arithmetic arithmetic>
 struct alignas(64) PanelMemory {
-  float scores[(block_keys + most_tile_keys) * panel_rows];
-  float weights[block_words<arithmetic> * panel_rows];
-  float mask[block_keys * panel_rows];
+  float scores[(block_keys + most_tile_keys) * panel_rows];  ///< then weights
+  float mask[block_keys * panel_rows];  ///< then, where V has infinite or NaN values, attended_bits
   float maximum[panel_rows];  ///< of the scores so far, -infinity if none was attended
   float sum[panel_rows];      ///< of the weights so far
   float factor[panel_rows];   ///< what a new maximum multiplies earlier sums with
@@ -89,19 +88,21 @@ FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, co
     if (!select_keys(problem, plane, panel, key, memory, keys, span)) continue;
 
     block_scores<arithmetic>(kv.keys + key * kv.key_stride, kv.key_stride, q, words, span, memory.scores, span.from);
+    const bool finite = kv.finite[block];
     for (int n = span.active; n < panel_vectors; n++) {
-      float *scores = memory.scores + n * VW;
+      float *scores = memory.scores + n * VW, *mask = memory.mask + n * VW;
       const int64_t row = panel.first + n * VW - key;
-      finish_scores(problem, plain, keys[n], memory.mask + n * VW, scores);
+      finish_scores(problem, plain, keys[n], mask, scores);
       hide_keys(span.from, span.limits[n], keys[n], row + problem.lower, row + problem.upper, scores);
-      softmax_step<arithmetic>(scores, span.from, span.limits[n], plain ? problem.scale : 1.0f, memory.weights + n * VW,
+      if (!finite) attended_bits<arithmetic>(scores, span.from, span.limits[n], mask);
+      softmax_step<arithmetic>(scores, span.from, span.limits[n], plain ? problem.scale : 1.0f,
                                memory.maximum + n * VW, memory.sum + n * VW, memory.factor + n * VW);
     }
     const uint32_t *values = kv.values + block * (head_dim * block_words<arithmetic>);
-    if (kv.finite[block]) {
-      block_values<arithmetic>(values, memory.weights, span, memory.factor, o, head_dim);
+    if (finite) {
+      block_values<arithmetic>(values, memory.scores, span, memory.factor, o, head_dim);
     } else {
-      block_values_guarded<arithmetic>(values, memory.weights, memory.scores, span, memory.factor, o, head_dim);
+      block_values_guarded<arithmetic>(values, memory.scores, memory.mask, span, memory.factor, o, head_dim);
     }
   }
 }

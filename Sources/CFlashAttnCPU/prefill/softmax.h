@@ -14,7 +14,7 @@ FA_INLINE bool scores_are_plain(const PrefillProblem &problem) {
 }
 
 /// Applies scale, softcap and mask.
-FA_INLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys keys, const float *mask, float *scores) {
+FA_NOINLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys keys, const float *mask, float *scores) {
   const vf scale = splat(problem.scale);
   if (problem.softcap != 0.0f) {
     const vf cap = splat(problem.softcap);
@@ -41,7 +41,7 @@ FA_INLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys key
 }
 
 /// Hides keys from ..< limit that lie outside `keys`, and from lane i those that are not lower + i ... upper + i.
-FA_INLINE void hide_keys(int from, int limit, Keys keys, int64_t lower, int64_t upper, float *scores) {
+FA_NOINLINE void hide_keys(int from, int limit, Keys keys, int64_t lower, int64_t upper, float *scores) {
   const vf hidden = splat(-infinity());
   const int begin = keys.empty() ? limit : keys.begin;
   for (int key = from; key < begin; key++) store(scores + key * panel_rows, hidden);
@@ -56,11 +56,11 @@ FA_INLINE void hide_keys(int from, int limit, Keys keys, int64_t lower, int64_t 
   for (int key = begin > keys.end ? begin : keys.end; key < limit; key++) store(scores + key * panel_rows, hidden);
 }
 
-/// Turns scores of keys from ..< limit into weights relative to the maximum so far; `from` is even. `scale` is what the
-/// scores still lack.
+/// Turns scores of keys from ..< limit into weights relative to the maximum so far, in place; `from` is even. `scale` is
+/// what the scores still lack.
 template <Arithmetic arithmetic>
-FA_INLINE void softmax_step(const float *scores, int from, int limit, float scale, float *weights, float *maximum,
-                            float *sum, float *factor) {
+FA_NOINLINE void softmax_step(float *scores, int from, int limit, float scale, float *maximum, float *sum, float *factor) {
+  float *weights = scores;
   const vf before = load<vf>(maximum);
   vf m[4] = {before, before, before, before};
   int key = from;
@@ -94,7 +94,7 @@ FA_INLINE void softmax_step(const float *scores, int from, int limit, float scal
       store(weights + key / 2 * panel_rows, pair_bf16(low, splat(0.0f)));
     }
   } else {
-#pragma clang loop unroll_count(4)
+#pragma clang loop unroll_count(2)
     for (; key < limit; key++) {
       const vf weight = exp2_nonpositive<5>((load<vf>(scores + key * panel_rows) - base) * to_log2);
       total[0] += weight;

@@ -176,9 +176,9 @@ FA_INLINE void block_values(const uint32_t *v, const float *p, const BlockSpan &
   }
 }
 
-/// Overwrites a vector's scores with the bits of V's words that belong to keys with a score above -infinity.
+/// The bits of V's words that belong to keys with a score above -infinity, for one vector.
 template <Arithmetic arithmetic>
-FA_INLINE void attended_bits(int from, int limit, float *scores) {
+FA_NOINLINE void attended_bits(const float *scores, int from, int limit, float *bits_of) {
   const auto open = [&](int key) {
     const vf score = key < limit ? load<vf>(scores + key * panel_rows) : splat(-infinity());
     return __builtin_bit_cast(vu, score != -infinity());
@@ -186,26 +186,26 @@ FA_INLINE void attended_bits(int from, int limit, float *scores) {
   for (int key = from; key < limit; key += keys_per_word<arithmetic>) {
     vu bits = open(key);
     if constexpr (arithmetic == Arithmetic::bf16_pairs) bits = (bits & 0xffff) | (open(key + 1) & 0xffff0000);
-    store(scores + key / keys_per_word<arithmetic> * panel_rows, as_float(bits));
+    store(bits_of + key / keys_per_word<arithmetic> * panel_rows, as_float(bits));
   }
 }
 
-/// As block_values, for blocks with infinite or NaN values, which a weight of 0 does not silence. Overwrites `scores`.
+/// As block_values, for blocks with infinite or NaN values, which a weight of 0 does not silence; `open` is what
+/// attended_bits said.
 template <Arithmetic arithmetic>
-FA_NOINLINE void block_values_guarded(const uint32_t *v, const float *p, float *scores, const BlockSpan &span,
+FA_NOINLINE void block_values_guarded(const uint32_t *v, const float *p, const float *open, const BlockSpan &span,
                                       const float *factor, float *o, int head_dim) {
   for (int n = span.active; n < panel_vectors; n++) {
-    attended_bits<arithmetic>(span.from, span.limits[n], scores + n * VW);
     const vf f = load<vf>(factor + n * VW);
     for (int d = 0; d < head_dim; d += 4) {
       vf acc[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
       for (int w = span.from / keys_per_word<arithmetic>; w < words_of<arithmetic>(span.limits[n]); w++) {
-        const vu open = as_bits(load<vf>(scores + w * panel_rows + n * VW));
+        const vu attended = as_bits(load<vf>(open + w * panel_rows + n * VW));
         const vf weight = load<vf>(p + w * panel_rows + n * VW);
         FA_UNROLL
         for (int m = 0; m < 4; m++) {
           const vf x = broadcast_word(v + (d / 4 * block_words<arithmetic> + w) * 4 + m);
-          acc[m] = multiply_add<arithmetic>(acc[m], as_float(as_bits(x) & open), weight);
+          acc[m] = multiply_add<arithmetic>(acc[m], as_float(as_bits(x) & attended), weight);
         }
       }
       FA_UNROLL
