@@ -49,7 +49,8 @@ extension ShaderToolchain {
   private static func macros(_ settings: CompileSettings) throws(MTLLibraryError) -> [String] {
     let version = settings.languageVersion.rawValue
     var macros = [
-      "__METAL__=1", "__METAL_MACOS__=1", "__METAL_VERSION__=\((version >> 16) * 100 + (version & 0xffff) * 10)",
+      "__SOFTMETAL__=1", "__METAL__=1", "__METAL_MACOS__=1",
+      "__METAL_VERSION__=\((version >> 16) * 100 + (version & 0xffff) * 10)",
       "__HAVE_BFLOAT__=1", "__cplusplus=\(version >> 16 >= 4 ? "201703L" : "201402L")",
     ]
     if settings.mathMode == .fast { macros.append("__FAST_MATH__=1") }
@@ -150,7 +151,8 @@ extension ShaderToolchain {
   private static func options(_ flavour: ShaderFlavour, _ settings: CompileSettings) -> [String] {
     var options = DeviceLibrary.flags(flavour) + ShaderDiagnostics.warnings + plain
     // Never -ffinite-math-only: masks are made of infinities, and Metal's own GPUs honour them.
-    options.append("-ffp-contract=\(settings.mathMode == .safe ? "on" : "fast")")
+    // Plain "fast" would fuse what a pragma says to leave alone.
+    options.append("-ffp-contract=\(settings.mathMode == .safe ? "on" : "fast-honor-pragmas")")
     if settings.optimizationLevel == .size, !flavour.checked { options.append("-Os") }
     return options
   }
