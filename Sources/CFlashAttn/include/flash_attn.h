@@ -44,8 +44,8 @@ const char *fa_last_error_log(void);
 
 // --------------------------------------------------------------------------------------------------------- version
 
-// Raised whenever a declaration of this header changes incompatibly.
-enum { FA_ABI_VERSION = 2 };
+// Raised by a release whenever a declaration of this header has changed incompatibly.
+enum { FA_ABI_VERSION = 1 };
 uint32_t fa_abi_version(void);
 // "major.minor.patch"
 const char *fa_version(void);
