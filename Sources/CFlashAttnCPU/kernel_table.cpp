@@ -24,9 +24,11 @@ constexpr int simdgroups(int tile_rows) { return tile_rows / 8; }
   constexpr MaskKernel mask_fill_##DTYPE = {"flash_attn_prefill_mask_fill_" SUFFIX, Elem::DTYPE};
 #include "cpu_kernels.def"
 
-/// The shader's threadgroup memory: a tile of K and one of V, their rows padded by 16 bytes.
-constexpr uint32_t prefill_tile_bytes(Elem elem, int head_dim, int keys) {
-  return uint32_t(2 * keys * (head_dim * elem_bytes(elem) + 16));
+/// The shader's threadgroup memory: a tile of K and one of V, their rows padded by 16 bytes. A lone simdgroup shares no
+/// tiles and keeps its output there instead.
+constexpr uint32_t prefill_tile_bytes(Elem elem, int head_dim, int rows, int keys) {
+  return simdgroups(rows) == 1 ? uint32_t(rows * head_dim * 4)
+                               : uint32_t(2 * keys * (head_dim * elem_bytes(elem) + 16));
 }
 
 template <typename Kernel, const Kernel &kernel, const char *(*body)(const Kernel &, const sm_dispatch &)>
@@ -38,7 +40,7 @@ sm_native_kernel row(const Signature &signature, uint32_t max_threads, uint32_t 
 const sm_native_kernel kernels[] = {
 #define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                                                        \
   row<PrefillKernel, prefill_##DTYPE##_##D##_##MASK, run_prefill>(prefill_signature, simdgroups(BQ) * 32, \
-                                                                  prefill_tile_bytes(Elem::DTYPE, D, BK)),
+                                                                  prefill_tile_bytes(Elem::DTYPE, D, BQ, BK)),
 #define FA_PREFILL_D512(DTYPE, MASK, SUFFIX) \
   row<PrefillKernel, prefill_d512_##DTYPE##_##MASK, run_prefill>(prefill_d512_signature, 256, 0),
 #define FA_BLK(DTYPE, SUFFIX) row<MaskKernel, blk_##DTYPE, run_blk>(blk_signature, 32, 0),

@@ -46,7 +46,8 @@ extension ShaderToolchain {
   private static func macros(_ settings: CompileSettings) throws(MTLLibraryError) -> [String] {
     let version = settings.languageVersion.rawValue
     var macros = [
-      "__METAL__=1", "__METAL_MACOS__=1", "__METAL_VERSION__=\((version >> 16) * 100 + (version & 0xffff) * 10)",
+      "__SOFTMETAL__=1", "__METAL__=1", "__METAL_MACOS__=1",
+      "__METAL_VERSION__=\((version >> 16) * 100 + (version & 0xffff) * 10)",
       "__HAVE_BFLOAT__=1", "__cplusplus=\(version >> 16 >= 4 ? "201703L" : "201402L")",
     ]
     if settings.mathMode == .fast { macros.append("__FAST_MATH__=1") }
