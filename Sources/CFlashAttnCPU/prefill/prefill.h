@@ -87,9 +87,7 @@ struct Prefill {
                                    *reinterpret_cast<Memory *>(memory + worker * worker_bytes));
   }
 
-  int64_t pack_tasks_per_unit() const {
-    return blocks > first_block ? ceil_div(blocks - first_block, pack_blocks) : 0;
-  }
+  int64_t pack_tasks_per_unit() const { return blocks > first_block ? ceil_div(blocks - first_block, pack_blocks) : 0; }
 
   static void pack_task(void *context, uint64_t index, uint32_t) {
     const Prefill &self = *static_cast<const Prefill *>(context);
