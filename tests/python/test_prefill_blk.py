@@ -22,9 +22,7 @@ TILES = [(32, 16), (8, 64), (32, 8), (8, 8), (7, 5), (1, 1), (3, 100), (100, 33)
 
 
 @pytest.mark.parametrize("tile", [(32, 16), (8, 64), (13, 77)], ids=str)
-@pytest.mark.parametrize(
-    ("length", "window"), [(2048, None), (2048, 1024), (2455, None), (2455, 1024)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("length", "window"), [(2048, None), (2048, 1024), (2455, None), (2455, 1024)], ids=str)
 def test_causal_and_sliding_masks(length, window, tile, device):
     mask = sliding_mask(length, length, window)
     expected = blk_bytes(mask, tile)

@@ -161,8 +161,8 @@ def test_no_rows(rng, device):
 EXCLUSIONS = {
     "bool": lambda keep: {"mask": keep},
     "additive": lambda keep: {"mask": np.where(keep, 0, -np.inf)},
-    "window": lambda keep: {"window": (20, None)},
-    "causal": lambda keep: {"causal": True},
+    "window": lambda _: {"window": (20, None)},
+    "causal": lambda _: {"causal": True},
 }
 
 
