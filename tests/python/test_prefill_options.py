@@ -194,6 +194,8 @@ def test_excluded_keys_may_hold_anything(rng, how, dtype, head_dim, device):
 @pytest.mark.parametrize("bias", [-7e4, -1e30, -3e38])
 def test_finite_bias_does_not_exclude(rng, bias, dtype, head_dim, device):
     """However low, a bias that a whole row has shifts its scores and leaves its weights."""
+    if device.info().provider == "shader" and (dtype, bias) != ("bf16", -1e30):
+        pytest.skip("every instance of the shader has its own test")
     if dtype == "f16":
         bias = -65504.0
     q, k, v = qkv_of(rng, 9, 70, dtype, head_dim=head_dim)
