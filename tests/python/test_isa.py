@@ -127,7 +127,9 @@ def arguments(rng, chosen, dtype, q_len, kv_len):
 class TestIsa:
     @pytest.mark.parametrize("isa", available())
     def test_answers_are_the_oracles(self, isa: str) -> None:
-        code = "import pyfa; from tests.python import test_isa as t; print(pyfa.Device().info().isa); t.check_everything()"
+        code = (
+            "import pyfa; from tests.python import test_isa as t; print(pyfa.Device().info().isa); t.check_everything()"
+        )
         ran = run_with(isa, code)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.strip() == isa
