@@ -69,8 +69,8 @@ bool rows_disjoint(const int64_t *counts, const int64_t *strides, int rank, int6
 const char *check_threads(const char *kernel, const sm_dispatch &dispatch, uint32_t x, uint32_t y) {
   const uint32_t *got = dispatch.threads;
   if (got[0] == x && got[1] == y && got[2] == 1) return nullptr;
-  return fail("%s: threads per threadgroup: needs (%" PRIu32 ", %" PRIu32 ", 1), got (%" PRIu32 ", %" PRIu32 ", %" PRIu32
-              ")",
+  return fail("%s: threads per threadgroup: needs (%" PRIu32 ", %" PRIu32 ", 1), got (%" PRIu32 ", %" PRIu32
+              ", %" PRIu32 ")",
               kernel, x, y, got[0], got[1], got[2]);
 }
 

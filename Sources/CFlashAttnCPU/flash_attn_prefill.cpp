@@ -54,11 +54,11 @@ const sm_argument arguments[] = {
     {"blk_params", BLK_PARAMS, SM_READ, sizeof(fa_attn_blk_params), HAS_BLK},
 };
 
-#define FA_CONSTANTS                                                                                           \
-  {"align_Q", ALIGN_Q, MTL_DATA_TYPE_BOOL, 1}, {"align_K", ALIGN_K, MTL_DATA_TYPE_BOOL, 1},                    \
-      {"has_mask", HAS_MASK, MTL_DATA_TYPE_BOOL, 1}, {"do_causal", DO_CAUSAL, MTL_DATA_TYPE_BOOL, 1},          \
-      {"has_blk", HAS_BLK, MTL_DATA_TYPE_BOOL, 0}, {"has_sinks", HAS_SINKS, MTL_DATA_TYPE_BOOL, 0},            \
-      {"has_lse", HAS_LSE, MTL_DATA_TYPE_BOOL, 0}, {"has_window", HAS_WINDOW, MTL_DATA_TYPE_BOOL, 0},          \
+#define FA_CONSTANTS                                                                                  \
+  {"align_Q", ALIGN_Q, MTL_DATA_TYPE_BOOL, 1}, {"align_K", ALIGN_K, MTL_DATA_TYPE_BOOL, 1},           \
+      {"has_mask", HAS_MASK, MTL_DATA_TYPE_BOOL, 1}, {"do_causal", DO_CAUSAL, MTL_DATA_TYPE_BOOL, 1}, \
+      {"has_blk", HAS_BLK, MTL_DATA_TYPE_BOOL, 0}, {"has_sinks", HAS_SINKS, MTL_DATA_TYPE_BOOL, 0},   \
+      {"has_lse", HAS_LSE, MTL_DATA_TYPE_BOOL, 0}, {"has_window", HAS_WINDOW, MTL_DATA_TYPE_BOOL, 0}, \
       {"has_softcap", HAS_SOFTCAP, MTL_DATA_TYPE_BOOL, 0},
 const sm_constant_info constants[] = {FA_CONSTANTS};
 const sm_constant_info d512_constants[] = {FA_CONSTANTS{"nsg", NSG, MTL_DATA_TYPE_INT, 1}};
@@ -141,8 +141,7 @@ const char *read_mask(const Reader &reader, const int64_t (&counts)[3], int64_t 
   fa_attn_mask_params params;
   if (const char *error = reader.read(MASK_PARAMS, "mask_params", &params)) return error;
   problem->mask_elem = kernel.mask == Mask::boolean ? Elem::boolean : kernel.elem;
-  const char *error =
-      reader.bind(MASK, "mask", problem->mask_elem, counts, params.M_strides, keys, &problem->mask);
+  const char *error = reader.bind(MASK, "mask", problem->mask_elem, counts, params.M_strides, keys, &problem->mask);
   if (error != nullptr || !reader.constant(HAS_BLK)) return error;
 
   fa_attn_blk_params blk_params;

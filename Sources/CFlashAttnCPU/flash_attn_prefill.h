@@ -16,7 +16,7 @@ struct PrefillKernel {
   int head_dim;
   Mask mask;
   int tile_rows, tile_keys;  ///< the shader's tile of the mask; a threadgroup takes tile_rows query rows
-  int simdgroups;            ///< in a threadgroup; 0: the function constant nsg says
+  int simdgroups;  ///< in a threadgroup; 0: the function constant nsg says
 };
 
 /// What a host name of flash_attn_prefill_blk or flash_attn_prefill_mask stands for.

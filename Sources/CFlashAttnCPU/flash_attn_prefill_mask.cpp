@@ -95,7 +95,8 @@ const char *run_blk(const MaskKernel &kernel, const sm_dispatch &dispatch) {
 
   problem.executor = dispatch.executor;
   problem.mask.data = static_cast<char *>(dispatch.buffers[0].data);
-  for (int i = 0; i < 3; i++) problem.mask.strides[i] = counts[i] == 1 ? 0 : params.M_strides[i] * elem_bytes(kernel.elem);
+  for (int i = 0; i < 3; i++)
+    problem.mask.strides[i] = counts[i] == 1 ? 0 : params.M_strides[i] * elem_bytes(kernel.elem);
   problem.out = static_cast<uint8_t *>(dispatch.buffers[1].data);
   bodies_for(choice.isa).blk[int(kernel.elem)](problem);
   return nullptr;

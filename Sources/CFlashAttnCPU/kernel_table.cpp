@@ -13,11 +13,11 @@ const char *run(const sm_dispatch *dispatch) {
 /// Simdgroups in a threadgroup of a shader with tiles of so many rows.
 constexpr int simdgroups(int tile_rows) { return tile_rows / 8; }
 
-#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                                                                    \
-  constexpr PrefillKernel prefill_##DTYPE##_##D##_##MASK = {"flash_attn_prefill_" #DTYPE "_d" #D SUFFIX, Elem::DTYPE, \
-                                                            D, Mask::MASK, BQ, BK, simdgroups(BQ)};
-#define FA_PREFILL_D512(DTYPE, MASK, SUFFIX)                   \
-  constexpr PrefillKernel prefill_d512_##DTYPE##_##MASK = {    \
+#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)           \
+  constexpr PrefillKernel prefill_##DTYPE##_##D##_##MASK = { \
+      "flash_attn_prefill_" #DTYPE "_d" #D SUFFIX, Elem::DTYPE, D, Mask::MASK, BQ, BK, simdgroups(BQ)};
+#define FA_PREFILL_D512(DTYPE, MASK, SUFFIX)                \
+  constexpr PrefillKernel prefill_d512_##DTYPE##_##MASK = { \
       "flash_attn_prefill_llamacpp_" #DTYPE "_d512" SUFFIX, Elem::DTYPE, 512, Mask::MASK, 8, 64, 0};
 #define FA_BLK(DTYPE, SUFFIX) constexpr MaskKernel blk_##DTYPE = {"flash_attn_prefill_blk_" SUFFIX, Elem::DTYPE};
 #define FA_MASK_FILL(DTYPE, SUFFIX) \
@@ -33,20 +33,14 @@ constexpr uint32_t prefill_tile_bytes(Elem elem, int head_dim, int rows, int key
 
 template <typename Kernel, const Kernel &kernel, const char *(*body)(const Kernel &, const sm_dispatch &)>
 sm_native_kernel row(const Signature &signature, uint32_t max_threads, uint32_t threadgroup_bytes) {
-  return {kernel.name,
-          run<Kernel, kernel, body>,
-          signature.arguments,
-          signature.argument_count,
-          signature.constants,
-          signature.constant_count,
-          max_threads,
-          threadgroup_bytes};
+  return {kernel.name,         run<Kernel, kernel, body>, signature.arguments, signature.argument_count,
+          signature.constants, signature.constant_count,  max_threads,         threadgroup_bytes};
 }
 
 const sm_native_kernel kernels[] = {
-#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                     \
-  row<PrefillKernel, prefill_##DTYPE##_##D##_##MASK, run_prefill>(     \
-      prefill_signature, simdgroups(BQ) * 32, prefill_tile_bytes(Elem::DTYPE, D, BQ, BK)),
+#define FA_PREFILL(DTYPE, D, MASK, SUFFIX, BQ, BK)                                                        \
+  row<PrefillKernel, prefill_##DTYPE##_##D##_##MASK, run_prefill>(prefill_signature, simdgroups(BQ) * 32, \
+                                                                  prefill_tile_bytes(Elem::DTYPE, D, BQ, BK)),
 #define FA_PREFILL_D512(DTYPE, MASK, SUFFIX) \
   row<PrefillKernel, prefill_d512_##DTYPE##_##MASK, run_prefill>(prefill_d512_signature, 256, 0),
 #define FA_BLK(DTYPE, SUFFIX) row<MaskKernel, blk_##DTYPE, run_blk>(blk_signature, 32, 0),

@@ -21,6 +21,7 @@ from rich.progress import track
 import pyfa
 
 from . import overhead, prefill, report, shader
+from .peak import Peak
 
 BUSY = 0.5  # load average for each core
 PARTS = ("prefill", "overhead", "shader")
@@ -62,8 +63,9 @@ def main(argv: list[str] | None = None) -> int:
     problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes]
     if "prefill" not in options.parts:
         problems = []
+    peak = Peak(options.output, device.isa, cores)
     results = [
-        prefill.measure(shape, dtype, options.rounds, options.block)
+        prefill.measure(shape, dtype, options.rounds, options.block, peak)
         for shape, dtype in track(problems, "prefill", console=console, transient=True)
     ]
     if results:

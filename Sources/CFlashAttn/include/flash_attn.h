@@ -44,8 +44,8 @@ const char *fa_last_error_log(void);
 
 // --------------------------------------------------------------------------------------------------------- version
 
-// Raised whenever a declaration of this header changes incompatibly.
-enum { FA_ABI_VERSION = 2 };
+// Raised by a release whenever a declaration of this header has changed incompatibly.
+enum { FA_ABI_VERSION = 1 };
 uint32_t fa_abi_version(void);
 // "major.minor.patch"
 const char *fa_version(void);
@@ -483,7 +483,7 @@ typedef struct fa_attention_args {
   int32_t has_q_offset;
   int32_t has_window;
   int32_t reserved;
-  int64_t q_offset;   // position of the first row among the keys, at most kv_len - q_len or 0; default kv_len - q_len
+  int64_t q_offset;  // position of the first row among the keys, at most kv_len - q_len or 0; default kv_len - q_len
   int64_t window[2];  // keys before and after a row's position that it attends; -1: all
 } fa_attention_args;
 

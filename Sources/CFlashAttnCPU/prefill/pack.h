@@ -115,8 +115,8 @@ FA_NOINLINE bool pack_values(const char *v, int64_t stride, int head_dim, int ke
 
 /// Rows of O from O^T, each times its lane's `normalizer`; a lane whose normalizer is 0 gives 0.
 template <Elem elem>
-FA_NOINLINE void store_rows(const float *o, int head_dim, const float *normalizer, int lead, int64_t first, int64_t rows,
-                            char *to, int64_t stride) {
+FA_NOINLINE void store_rows(const float *o, int head_dim, const float *normalizer, int lead, int64_t first,
+                            int64_t rows, char *to, int64_t stride) {
   for (int n = lead; n < panel_vectors; n++) {
     const int64_t row = first + n * VW;
     const int count = rows - row < VW ? int(rows - row) : VW;

@@ -95,8 +95,8 @@ FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, co
       finish_scores(problem, plain, keys[n], mask, scores);
       hide_keys(span.from, span.limits[n], keys[n], row + problem.lower, row + problem.upper, scores);
       if (!finite) attended_bits<arithmetic>(scores, span.from, span.limits[n], mask);
-      softmax_step<arithmetic>(scores, span.from, span.limits[n], plain ? problem.scale : 1.0f,
-                               memory.maximum + n * VW, memory.sum + n * VW, memory.factor + n * VW);
+      softmax_step<arithmetic>(scores, span.from, span.limits[n], plain ? problem.scale : 1.0f, memory.maximum + n * VW,
+                               memory.sum + n * VW, memory.factor + n * VW);
     }
     const uint32_t *values = kv.values + block * (head_dim * block_words<arithmetic>);
     if (finite) {

@@ -59,7 +59,8 @@ FA_NOINLINE void hide_keys(int from, int limit, Keys keys, int64_t lower, int64_
 /// Turns scores of keys from ..< limit into weights relative to the maximum so far, in place; `from` is even. `scale` is
 /// what the scores still lack.
 template <Arithmetic arithmetic>
-FA_NOINLINE void softmax_step(float *scores, int from, int limit, float scale, float *maximum, float *sum, float *factor) {
+FA_NOINLINE void softmax_step(float *scores, int from, int limit, float scale, float *maximum, float *sum,
+                              float *factor) {
   float *weights = scores;
   const vf before = load<vf>(maximum);
   vf m[4] = {before, before, before, before};

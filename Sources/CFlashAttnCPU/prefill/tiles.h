@@ -36,6 +36,18 @@ constexpr int tile_keys(int vectors) { return vectors * 8 <= vector_registers / 
 constexpr int tile_quads(int vectors) { return vectors * 8 <= vector_registers / 2 ? 2 : 1; }
 constexpr int most_tile_keys = 8;
 
+/// Whether a tile needs every register there is: then one word at a time may be broadcast, and steps not overlap.
+constexpr bool tight_registers = vector_registers == 16;
+constexpr int tile_unroll = tight_registers ? 1 : 2;
+
+/// Keeps the compiler from loading through `next` before `acc` is computed.
+template <typename T>
+FA_INLINE void finish_before(vf &acc, const T *&next) {
+#if defined(__x86_64__)
+  __asm__ volatile("" : "+x"(acc), "+r"(next));
+#endif
+}
+
 template <Arithmetic arithmetic>
 FA_INLINE vf multiply_add(vf acc, vf a, vf b) {
   if constexpr (arithmetic == Arithmetic::bf16_pairs) {
@@ -67,7 +79,7 @@ FA_NOINLINE void score_tile(const char *const *keys, const float *q, int words, 
       FA_UNROLL
       for (int n = 0; n < N; n++) acc[m][n] = splat(0.0f);
     }
-#pragma clang loop unroll_count(2)
+#pragma clang loop unroll_count(tile_unroll)
     for (; w < end; w++) {
       vf b[N];
       FA_UNROLL
@@ -77,6 +89,7 @@ FA_NOINLINE void score_tile(const char *const *keys, const float *q, int words, 
         const vf x = broadcast_word(a[m] + w * 4);
         FA_UNROLL
         for (int n = 0; n < N; n++) acc[m][n] = multiply_add<arithmetic>(acc[m][n], x, b[n]);
+        if (tight_registers) finish_before(acc[m][N - 1], a[(m + 1) % M]);
       }
     }
     FA_UNROLL
@@ -95,7 +108,7 @@ template <Arithmetic arithmetic, int lead, int J, int M, int N>
 FA_INLINE void value_steps(vf (&acc)[M][N], const uint32_t *v, const float *p, const int *words, int w) {
   if constexpr (J < N) {
     const int end = words[lead + J];
-#pragma clang loop unroll_count(2)
+#pragma clang loop unroll_count(tile_unroll)
     for (; w < end; w++) {
       vf b[N];
       FA_UNROLL
@@ -105,6 +118,7 @@ FA_INLINE void value_steps(vf (&acc)[M][N], const uint32_t *v, const float *p, c
         const vf x = broadcast_word(v + (m / 4 * block_words<arithmetic> + w) * 4 + m % 4);
         FA_UNROLL
         for (int n = J; n < N; n++) acc[m][n] = multiply_add<arithmetic>(acc[m][n], x, b[n]);
+        if (tight_registers) finish_before(acc[m][N - 1], v);
       }
     }
     value_steps<arithmetic, lead, J + 1>(acc, v, p, words, w);

@@ -46,7 +46,7 @@ public struct Attention: Sendable {
     let problem = try problem()
     let tensors = try memory()
     let plan = try PrefillChoice(problem, device.tuning.prefill).plan
-    guard !plan.passes.isEmpty else { return }
+    guard !plan.steps.isEmpty else { return }
     var operands = HostOperands(device: device)
     defer { operands.recycle() }
     let buffers = try operands.bind(tensors)

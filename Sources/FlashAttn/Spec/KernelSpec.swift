@@ -52,22 +52,22 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
 
   /// The instance that serves `problem`.
   func variant(for problem: Problem) throws(FAError) -> Variant {
-    let ofDType = variants.filter { $0.dtype == problem.dtype }
-    guard !ofDType.isEmpty else {
-      throw .unsupported(name, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(problem.dtype)")
+    let (dtype, headDim) = (problem.dtype, problem.size(of: .D))
+    let mask = problem.maskKind == MaskKind.none ? .additive : problem.maskKind
+    for variant in variants
+    where variant.dtype == dtype && (variant.headDim == nil || variant.headDim == headDim) && variant.mask == mask {
+      return variant
     }
-    let headDim = problem.size(of: .D)
-    let ofHeadDim = ofDType.filter { $0.headDim == nil || $0.headDim == headDim }
-    guard !ofHeadDim.isEmpty else {
+    let ofDType = variants.filter { $0.dtype == dtype }
+    guard !ofDType.isEmpty else {
+      throw .unsupported(name, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(dtype)")
+    }
+    guard ofDType.contains(where: { $0.headDim == nil || $0.headDim == headDim }) else {
       let served = ofDType.compactMap(\.headDim).map { "\($0)" }
       throw .unsupported(name, "head_dim", expected: listed(served), got: "\(headDim)")
     }
-    let mask = problem.maskKind == MaskKind.none ? .additive : problem.maskKind
-    guard let variant = ofHeadDim.first(where: { $0.mask == mask }) else {
-      let served = ofHeadDim.compactMap(\.mask?.rawValue)
-      throw .unsupported(name, "mask", expected: listed(served), got: mask?.rawValue ?? "none")
-    }
-    return variant
+    let served = ofDType.compactMap(\.mask?.rawValue)
+    throw .unsupported(name, "mask", expected: listed(served), got: mask?.rawValue ?? "none")
   }
 
   /// "a, b or c", each once, in order of first appearance.

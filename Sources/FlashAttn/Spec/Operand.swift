@@ -44,7 +44,7 @@ struct Operand<Problem: KernelProblem>: Sendable {
   func byteCount(_ all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {
     let problem = all.problem
     let sizes = shape.map { all($0) }
-    if sizes.contains(0) { return 0 }
+    for size in sizes where size == 0 { return 0 }
     // Without overflow here no stride derived from the sizes has wrapped around.
     guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
     if let strides = strides?(all) {

@@ -27,7 +27,8 @@ final class PrefillRoomTests: XCTestCase {
 
   func testTiles() throws {
     let expected: [(DType, Int, Int, Int, Int)] = [
-      (.f16, 64, 32, 16, 4), (.f32, 192, 32, 16, 4), (.f32, 256, 32, 8, 4), (.bf16, 256, 32, 16, 4), (.f16, 512, 8, 8, 1),
+      (.f16, 64, 32, 16, 4), (.f32, 192, 32, 16, 4), (.f32, 256, 32, 8, 4), (.bf16, 256, 32, 16, 4),
+      (.f16, 512, 8, 8, 1),
       (.f32, 512, 8, 8, 1),
     ]
     for (dtype, headDim, rows, keys, simdgroups) in expected {
@@ -172,7 +173,9 @@ final class PrefillRoomTests: XCTestCase {
     let buffers = FlashAttnPrefill.Buffers(
       q: tensor, k: try device.makeBuffer(.f16, [2, 70, 64]), v: try device.makeBuffer(.f16, [2, 70, 64]),
       o: try device.makeBuffer(.f16, [8, 70, 64]), mask: try device.makeBuffer(.bool, [70, 70]))
-    for (shape, isRefused) in [([5, 3], true), ([3, 5], false), ([15], false), ([32], false), ([33], true), ([14], true)] {
+    for (shape, isRefused) in [
+      ([5, 3], true), ([3, 5], false), ([15], false), ([32], false), ([33], true), ([14], true),
+    ] {
       var buffers = buffers
       buffers.blk = try device.makeBuffer(.u8, shape)
       func encode() throws { try FlashAttnPrefill.encode(problem, buffers, into: encoder) }
