@@ -21,6 +21,7 @@ SHARING = ("atomics", "matrices", "threadgroups")
 # Options of a device, and the areas that are run with them.
 WAYS = {
     "default": ({}, None),
+    "reverse": (SCHEDULES["reverse"], ("lockstep",)),
     "strict-reverse": (STRICT | SCHEDULES["reverse"], TOGETHER),
     "strict-interleaved": (STRICT | SCHEDULES["interleaved"], TOGETHER),
     "strict-checked": (STRICT | CHECKED, SHARING),

@@ -9,21 +9,23 @@ using sm_real = metal::conditional_t<metal::is_same_v<T, half>, half, float>;
 namespace metal {
 
 #define SM_NO_BFLOAT(f, T) static_assert(!is_same_v<T, bfloat>, #f ": expected float or half, got bfloat: convert it")
-#define SM_MATH1(f, expression)                     \
-  SM_STATIC float f(float x) { return expression; } \
-  SM_SCALARS1(arithmetic)                           \
-  SM_STATIC sm_real<T> f(T a) {                     \
-    SM_NO_BFLOAT(f, T);                             \
-    return static_cast<sm_real<T>>(f(float(a)));    \
-  }                                                 \
+#define SM_MATH1(f, expression)                          \
+  SM_STATIC float f(float x) { return expression; }      \
+  SM_STATIC half f(half x) { return half(f(float(x))); } \
+  SM_SCALARS1(arithmetic)                                \
+  SM_STATIC sm_real<T> f(T a, Less...) {                 \
+    SM_NO_BFLOAT(f, T);                                  \
+    return static_cast<sm_real<T>>(f(float(a)));         \
+  }                                                      \
   SM_LIFT1(f)
-#define SM_MATH2(f, expression)                              \
-  SM_STATIC float f(float x, float y) { return expression; } \
-  SM_SCALARS2(arithmetic)                                    \
-  SM_STATIC sm_real<T> f(A a, B b) {                         \
-    SM_NO_BFLOAT(f, T);                                      \
-    return static_cast<sm_real<T>>(f(float(a), float(b)));   \
-  }                                                          \
+#define SM_MATH2(f, expression)                                            \
+  SM_STATIC float f(float x, float y) { return expression; }               \
+  SM_STATIC half f(half x, half y) { return half(f(float(x), float(y))); } \
+  SM_SCALARS2(arithmetic)                                                  \
+  SM_STATIC sm_real<T> f(A a, B b, Less...) {                              \
+    SM_NO_BFLOAT(f, T);                                                    \
+    return static_cast<sm_real<T>>(f(float(a), float(b)));                 \
+  }                                                                        \
   SM_LIFT2(f)
 
 SM_STATIC float sm_half_turns(float x, bool cosine) {
@@ -90,26 +92,28 @@ SM_MATH2(divide, x / y)
 SM_MATH2(step, y < x ? 0.0f : 1.0f)
 
 // Comparisons ignore a NaN if the other number is none.
-SM_SCALARS2(arithmetic) SM_STATIC constexpr T max(A a, B b) {
+SM_SCALARS2(arithmetic) SM_STATIC constexpr T max(A a, B b, Less...) {
   const T x = static_cast<T>(a), y = static_cast<T>(b);
   return x != x ? y : y > x ? y : x;
 }
-SM_SCALARS2(arithmetic) SM_STATIC constexpr T min(A a, B b) {
+SM_SCALARS2(arithmetic) SM_STATIC constexpr T min(A a, B b, Less...) {
   const T x = static_cast<T>(a), y = static_cast<T>(b);
   return x != x ? y : y < x ? y : x;
 }
-SM_SCALARS2(arithmetic) SM_STATIC T fmax(A a, B b) { return max(a, b); }
-SM_SCALARS2(arithmetic) SM_STATIC T fmin(A a, B b) { return min(a, b); }
+SM_SCALARS2(arithmetic) SM_STATIC T fmax(A a, B b, Less...) { return max(a, b); }
+SM_SCALARS2(arithmetic) SM_STATIC T fmin(A a, B b, Less...) { return min(a, b); }
 SM_LIFT2(max)
 SM_LIFT2(min)
 SM_LIFT2(fmax)
 SM_LIFT2(fmin)
-SM_SCALARS3(arithmetic) SM_STATIC T max3(A a, B b, C c) { return max(max(T(a), T(b)), T(c)); }
-SM_SCALARS3(arithmetic) SM_STATIC T min3(A a, B b, C c) { return min(min(T(a), T(b)), T(c)); }
-SM_SCALARS3(arithmetic) SM_STATIC T median3(A a, B b, C c) { return max(min(T(a), T(b)), min(max(T(a), T(b)), T(c))); }
-SM_SCALARS3(arithmetic) SM_STATIC T fmax3(A a, B b, C c) { return max3(a, b, c); }
-SM_SCALARS3(arithmetic) SM_STATIC T fmin3(A a, B b, C c) { return min3(a, b, c); }
-SM_SCALARS3(arithmetic) SM_STATIC T fmedian3(A a, B b, C c) { return median3(a, b, c); }
+SM_SCALARS3(arithmetic) SM_STATIC T max3(A a, B b, C c, Less...) { return max(max(T(a), T(b)), T(c)); }
+SM_SCALARS3(arithmetic) SM_STATIC T min3(A a, B b, C c, Less...) { return min(min(T(a), T(b)), T(c)); }
+SM_SCALARS3(arithmetic) SM_STATIC T median3(A a, B b, C c, Less...) {
+  return max(min(T(a), T(b)), min(max(T(a), T(b)), T(c)));
+}
+SM_SCALARS3(arithmetic) SM_STATIC T fmax3(A a, B b, C c, Less...) { return max3(a, b, c); }
+SM_SCALARS3(arithmetic) SM_STATIC T fmin3(A a, B b, C c, Less...) { return min3(a, b, c); }
+SM_SCALARS3(arithmetic) SM_STATIC T fmedian3(A a, B b, C c, Less...) { return median3(a, b, c); }
 SM_LIFT3(max3)
 SM_LIFT3(min3)
 SM_LIFT3(median3)
@@ -117,7 +121,7 @@ SM_LIFT3(fmax3)
 SM_LIFT3(fmin3)
 SM_LIFT3(fmedian3)
 
-SM_SCALARS1(arithmetic) SM_STATIC constexpr T abs(T x) {
+SM_SCALARS1(arithmetic) SM_STATIC constexpr T abs(T x, Less...) {
   if constexpr (is_same_v<T, float>) {
     return __builtin_fabsf(x);
   } else if constexpr (is_floating_point_v<T>) {
@@ -127,11 +131,11 @@ SM_SCALARS1(arithmetic) SM_STATIC constexpr T abs(T x) {
   }
 }
 SM_LIFT1(abs)
-SM_SCALARS1(floating_point) SM_STATIC T sign(T x) {
+SM_SCALARS1(floating_point) SM_STATIC T sign(T x, Less...) {
   return x > T(0) ? T(1.0f) : x < T(0) ? T(-1.0f) : x == T(0) ? x : T(0);
 }
 SM_LIFT1(sign)
-SM_SCALARS1(floating_point) SM_STATIC sm_real<T> fract(T a) {
+SM_SCALARS1(floating_point) SM_STATIC sm_real<T> fract(T a, Less...) {
   typedef sm_real<T> R;
   const float x = float(a);
   if (__builtin_isinf(x)) return R(0);
@@ -152,7 +156,7 @@ SM_STATIC half sm_fma_half(half a, half b, half c) {
   if (rest != 0.0f && (bits & 1) == 0) bits += (rest > 0.0f) == (s > 0.0f) ? 1u : ~0u;
   return half(__builtin_bit_cast(float, bits));
 }
-SM_SCALARS3(arithmetic) SM_STATIC auto fma(A a, B b, C c) {
+SM_SCALARS3(arithmetic) SM_STATIC auto fma(A a, B b, C c, Less...) {
   if constexpr (is_same_v<T, half>) {
     return sm_fma_half(half(a), half(b), half(c));
   } else {
@@ -160,7 +164,7 @@ SM_SCALARS3(arithmetic) SM_STATIC auto fma(A a, B b, C c) {
   }
 }
 SM_LIFT3(fma)
-SM_SCALARS3(arithmetic) SM_STATIC auto mad(A a, B b, C c) {
+SM_SCALARS3(arithmetic) SM_STATIC auto mad(A a, B b, C c, Less...) {
   if constexpr (is_integral_v<T>) {
     return T(T(a) * T(b) + T(c));
   } else {
@@ -168,13 +172,15 @@ SM_SCALARS3(arithmetic) SM_STATIC auto mad(A a, B b, C c) {
   }
 }
 SM_LIFT3(mad)
-SM_SCALARS3(arithmetic) SM_STATIC constexpr A clamp(A x, B low, C high) { return min(max(x, A(low)), A(high)); }
+SM_SCALARS3(arithmetic) SM_STATIC constexpr A clamp(A x, B low, C high, Less...) {
+  return min(max(x, A(low)), A(high));
+}
 SM_LIFT3(clamp)
-SM_SCALARS1(floating_point) SM_STATIC T saturate(T x) { return min(max(x, T(0)), T(1)); }
+SM_SCALARS1(floating_point) SM_STATIC T saturate(T x, Less...) { return min(max(x, T(0)), T(1)); }
 SM_LIFT1(saturate)
-SM_SCALARS3(floating_point) SM_STATIC T mix(A a, B b, C c) { return T(a) + (T(b) - T(a)) * T(c); }
+SM_SCALARS3(floating_point) SM_STATIC T mix(A a, B b, C c, Less...) { return T(a) + (T(b) - T(a)) * T(c); }
 SM_LIFT3(mix)
-SM_SCALARS3(floating_point) SM_STATIC T smoothstep(A from, B to, C x) {
+SM_SCALARS3(floating_point) SM_STATIC T smoothstep(A from, B to, C x, Less...) {
   const T t = saturate((T(x) - T(from)) / (T(to) - T(from)));
   return t * t * (T(3) - T(2) * t);
 }
@@ -233,11 +239,11 @@ SM_STATIC half nextafter(half x, half y) {
 }
 SM_LIFT2(nextafter)
 
-#define SM_CLASSIFY(f, expression)                    \
-  SM_SCALARS1(floating_point) SM_STATIC bool f(T a) { \
-    const float x = float(a);                         \
-    return expression;                                \
-  }                                                   \
+#define SM_CLASSIFY(f, expression)                             \
+  SM_SCALARS1(floating_point) SM_STATIC bool f(T a, Less...) { \
+    const float x = float(a);                                  \
+    return expression;                                         \
+  }                                                            \
   SM_LIFT1(f)
 SM_CLASSIFY(isnan, x != x)
 SM_CLASSIFY(isinf, __builtin_fabsf(x) == __builtin_inff())
@@ -245,8 +251,8 @@ SM_CLASSIFY(isfinite, __builtin_fabsf(x) < __builtin_inff())
 SM_CLASSIFY(isnormal, __builtin_fabsf(x) < __builtin_inff() && __builtin_fabsf(x) >= float(numeric_limits<T>::min()))
 SM_CLASSIFY(signbit, (__builtin_bit_cast(uint, x) >> 31) != 0)
 #undef SM_CLASSIFY
-SM_SCALARS2(floating_point) SM_STATIC bool isordered(A a, B b) { return a == a && b == b; }
-SM_SCALARS2(floating_point) SM_STATIC bool isunordered(A a, B b) { return a != a || b != b; }
+SM_SCALARS2(floating_point) SM_STATIC bool isordered(A a, B b, Less...) { return a == a && b == b; }
+SM_SCALARS2(floating_point) SM_STATIC bool isunordered(A a, B b, Less...) { return a != a || b != b; }
 SM_LIFT2(isordered)
 SM_LIFT2(isunordered)
 

@@ -70,16 +70,35 @@ SM_STATIC void simdgroup_load(simdgroup_matrix<T, 8, 8> &m, const P *source, ulo
   m.elements.x = source[at.first];
   m.elements.y = source[at.second];
 }
+#if SM_LOCKSTEP
+/// What the lanes of a simdgroup have done to threadgroup memory before is done.
+SM_STATIC void sm_matrix_meet(const void *memory, int line, int column) {
+  softmetal::Lane *lane = softmetal::CurrentLane();
+  // Threadgroup memory lies in the region of the lane.
+  if ((reinterpret_cast<uint64_t>(memory) ^ reinterpret_cast<uint64_t>(lane)) < softmetal::kRegionBytes) {
+    sm_lockstep(line, column);
+  }
+}
+template <typename T, typename P>
+SM_STATIC void sm_step_load(simdgroup_matrix<T, 8, 8> &m, const P *source, ulong elements_per_row = 8,
+                            vec<ulong, 2> origin = vec<ulong, 2>(0ul), bool transpose = false, SM_SITE) {
+  sm_matrix_meet(source, sm_line, sm_column);
+  simdgroup_load(m, source, elements_per_row, origin, transpose);
+}
+#endif
 template <typename T, typename P>
 SM_STATIC void simdgroup_store(const simdgroup_matrix<T, 8, 8> &m, P *target, ulong elements_per_row = 8,
                                vec<ulong, 2> origin = vec<ulong, 2>(0ul), bool transpose = false, SM_SITE) {
   static_assert(is_same_v<P, T>, "simdgroup_store: expected memory of the matrix's element type");
+  const sm_matrix_place at = sm_matrix_places(elements_per_row, origin, transpose);
 #if SM_LOCKSTEP
   sm_lockstep(sm_line, sm_column);
 #endif
-  const sm_matrix_place at = sm_matrix_places(elements_per_row, origin, transpose);
   target[at.first] = m.elements.x;
   target[at.second] = m.elements.y;
+#if SM_LOCKSTEP
+  sm_matrix_meet(target, sm_line, sm_column);
+#endif
 }
 
 template <typename TD, typename TA, typename TB, typename TC>

@@ -26,7 +26,8 @@
 //   1.5 → 1.5f, 1.5h → ((half)1.5f), 1.5bf → ((bfloat)1.5f)
 //   is_function_constant_defined(c)   true or false
 //   lockstep                     { SM_LOCK(); statement } around a statement that stores to threadgroup memory;
-//                                SM_LOCK() is nothing unless SM_LOCKSTEP is 1. simdgroup_store locks by itself.
+//                                SM_LOCK() is nothing unless SM_LOCKSTEP is 1. simdgroup_store locks by itself, before
+//                                and after; simdgroup_load does as sm_step_load, where no barrier orders it
 //   #pragma METAL …, unroll(…) with a macro   removed
 //
 // Names that begin with sm_ or SM_ are the library's own. The types (float4, half, atomic_uint …) are global as in

@@ -13,6 +13,8 @@ enum DeviceNames {
   static let threadgroupVariable = "sm_threadgroup"
   /// The threads of a simdgroup meet; nothing unless compiled in lockstep.
   static let lock = "SM_LOCK()"
+  /// simdgroup_load where the threads of a simdgroup meet first, if it is from threadgroup memory.
+  static let matrixStep = "sm_step_load"
   /// static_cast, also between half and bfloat.
   static let cast = "sm_static_cast"
   /// `v.template sm_get<2, 1, 0>()` reads the swizzle zyx; `sm_set` is the same to assign to.

@@ -3,11 +3,17 @@
 /// Shaders rely on it that the threads of a simdgroup are never far apart: one writes what others have just read,
 /// without a barrier between. Stores are recognised by names; one too many costs time.
 extension Translator {
+  /// Functions of one class share what they know of its members, those for objects in threadgroup memory apart.
+  struct ClassMembers: Hashable {
+    let place: Int
+    let isInThreadgroup: Bool
+  }
+
   mutating func insertLocks(_ place: Int) {
     let function = declarations[place]
     guard let body = function.body else { return }
-    var names = ThreadgroupNames(source: source, aliases: program.threadgroupAliases)
-    for (name, meaning) in members(of: function) { names.add(name, meaning) }
+    var names = ThreadgroupNames(
+      source: source, aliases: program.threadgroupAliases, outer: classMembers(of: function))
     names.collect(function.tokens)
     if let open = function.parameters {
       names.collectOpen(open..<source.after(open), templates: function.templates)
@@ -15,25 +21,39 @@ extension Translator {
     for (start, end) in StatementScanner(source: source).statements(body) {
       guard let store = firstStore(start..<end, names) else { continue }
       lock(start, end, isAtStart: store == start)
+      stores.insert(end)
+    }
+  }
+
+  /// Loads of matrices that must not overtake what the other lanes store.
+  mutating func insertMatrixSteps() {
+    let functions = declarations.indices.filter { translated.contains($0) }.map { declarations[$0] }
+    var steps = MatrixSteps(source: source, stores: stores)
+    guard steps.areNeeded(in: functions) else { return }
+    for function in functions {
+      for index in function.tokens where source.isWord(index, MatrixSteps.load) && !edits.isDropped(index) {
+        edits.replace(index, with: DeviceNames.matrixStep)
+      }
     }
   }
 
   /// Members of the function's class that point into threadgroup memory, or lie there if the object does.
-  private func members(of function: Declaration) -> [String: ThreadgroupNames.Meaning] {
+  private mutating func classMembers(of function: Declaration) -> [String: ThreadgroupNames.Meaning] {
     guard let parent = function.parent else { return [:] }
-    var names = ThreadgroupNames(source: source, aliases: program.threadgroupAliases)
     let isInThreadgroup = function.parameters.map { open in
       (source.after(open)..<max(source.after(open), function.body ?? 0)).contains { source.isWord($0, "threadgroup") }
     }
-    for member in declarations[(parent + 1)...] {
-      guard member.tokens.upperBound <= declarations[parent].tokens.upperBound else { break }
-      guard member.parent == parent, member.kind == .variable else { continue }
+    let key = ClassMembers(place: parent, isInThreadgroup: isInThreadgroup == true)
+    if let known = classMembers[key] { return known }
+    var names = ThreadgroupNames(source: source, aliases: program.threadgroupAliases)
+    for (_, member) in program.symbols.members(of: parent) where member.kind == .variable {
       names.collect(member.tokens)
       names.collectOpen(member.tokens, templates: declarations[parent].templates)
-      if isInThreadgroup == true {
+      if key.isInThreadgroup {
         for name in member.names { names.add(name, .place) }
       }
     }
+    classMembers[key] = names.names
     return names.names
   }
 

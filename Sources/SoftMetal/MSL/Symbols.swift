@@ -39,8 +39,12 @@ struct Symbols: Sendable {
   }
 
   private func only(_ places: [Int]?, _ kinds: [Declaration.Kind]) -> Int? {
-    let found = (places ?? []).filter { kinds.contains(declarations[$0].kind) }
-    return found.count == 1 ? found[0] : nil
+    var found: Int?
+    for place in places ?? [] where kinds.contains(declarations[place].kind) {
+      guard found == nil else { return nil }
+      found = place
+    }
+    return found
   }
 
   /// What a class declares, in its order, with the places.

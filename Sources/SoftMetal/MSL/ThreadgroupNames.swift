@@ -5,15 +5,18 @@ struct ThreadgroupNames {
 
   private let source: Source
   private(set) var names: [String: Meaning] = [:]
+  /// Those of the class around, which all its functions share.
+  private let outer: [String: Meaning]
   /// Aliases of types that point to threadgroup memory.
   private let aliases: Set<String>
 
-  init(source: Source, aliases: Set<String>) {
+  init(source: Source, aliases: Set<String>, outer: [String: Meaning] = [:]) {
     self.source = source
     self.aliases = aliases
+    self.outer = outer
   }
 
-  subscript(_ name: String) -> Meaning? { names[name] }
+  subscript(_ name: String) -> Meaning? { names[name] == .place ? .place : outer[name] ?? names[name] }
 
   mutating func add(_ name: String, _ meaning: Meaning) {
     if names[name] != .place { names[name] = meaning }
@@ -97,7 +100,7 @@ struct ThreadgroupNames {
     guard source[name].isWord, source.isMark(name + 1, "=") else { return }
     var index = name + 2
     while index < end, !source.isMark(index, ";") {
-      if source[index].isWord, names[source.text(index)] != nil || source.isWord(index, "threadgroup") {
+      if source[index].isWord, self[source.text(index)] != nil || source.isWord(index, "threadgroup") {
         add(source.text(name), isReference ? .place : .pointer)
         return
       }

@@ -12,6 +12,10 @@ struct Translator {
   var edits = Edits()
   /// Names that are swizzles of vectors as well as members of the shader's own types.
   private(set) var ambiguous: Set<String> = []
+  /// Functions with bodies, by place, and where statements end that store to threadgroup memory.
+  private(set) var translated: Set<Int> = []
+  var stores: Set<Int> = []
+  var classMembers: [ClassMembers: [String: ThreadgroupNames.Meaning]] = [:]
   private var threadgroupVariables = 0
 
   var source: Source { program.source }
@@ -27,13 +31,15 @@ struct Translator {
   /// The translated declarations, without the entry.
   mutating func translate() throws(ShaderError) -> String {
     let duplicates = try Overloads(program: program, kept: kept).duplicates()
+    let constants = Dictionary(program.constants.map { ($0.place, $0) }) { first, _ in first }
     for (place, declaration) in declarations.enumerated() where declaration.parent == nil && isKept(place) {
-      if let constant = program.constants.first(where: { $0.place == place }) {
+      if let constant = constants[place] {
         replace(constant)
       } else {
         try rewrite(place, duplicates)
       }
     }
+    if lockstep { insertMatrixSteps() }
     var renderer = Renderer(source: source, edits: edits)
     var next = 0
     for (place, declaration) in declarations.enumerated() where declaration.parent == nil {
@@ -67,6 +73,7 @@ struct Translator {
         if declaration.body != nil {
           try replaceThreadgroupVariables(declaration)
           if lockstep { insertLocks(member) }
+          translated.insert(member)
         }
       }
       member += 1

@@ -41,9 +41,23 @@ final class MSLCorpusTests: XCTestCase {
       "\"", "#", "# 1 \"f\"\n", "/*", "? ", ": ", "namespace n {", "int a[", "constant int a = ", "v.xy = ", "; ",
     ]
     for piece in pieces {
-      let many = String(repeating: piece, count: 1000)
+      let many = String(repeating: piece, count: 2000)
       FrontEndExercise.run(many)
       FrontEndExercise.run("kernel void k(device int *x) { *x = \(many) 1; }")
+    }
+  }
+
+  /// At a cost for each declaration that grew with their number, this would take minutes.
+  func testManyDeclarations() {
+    let pieces = [
+      "int f() { return 1; } ", "int a = 1; ", "void g(threadgroup int *s) { s[0] = 1; } ", "enum { e }; ",
+      "constant int c [[function_constant(1)]]; ", "struct t { int a; }; ", "kernel void k(device int *x) {} ",
+    ]
+    for piece in pieces {
+      for (before, after) in [("", ""), ("struct s { ", " };"), ("namespace n { ", " }"), ("void h() { ", " }")] {
+        let many = (0..<2000).map { piece.replacingOccurrences(of: " k(", with: " k\($0)(") }.joined()
+        FrontEndExercise.run(before + many + after)
+      }
     }
   }
 

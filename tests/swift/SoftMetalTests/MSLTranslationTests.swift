@@ -221,6 +221,32 @@ final class MSLTranslationTests: XCTestCase {
     XCTAssertTrue(text.contains("{ SM_LOCK(); own = 3; }"), text)
     XCTAssertTrue(text.contains("{ SM_LOCK(); to[0] = x; }"), text)
   }
+
+  func testLoadsOfMatricesAreStepsWhereNoBarrierOrdersThem() throws {
+    let barrier = "threadgroup_barrier(mem_flags::mem_threadgroup);", load = "simdgroup_load(m, s);"
+    let before = """
+      void put(threadgroup float *s) { s[0] = 1; }
+      void put_all(threadgroup float *s) { put(s); \(barrier) }
+      template <typename T> void get(thread simdgroup_float8x8 &m, T s) { simdgroup_load(m, s); }
+      """
+    let ordered = [
+      load, "s[0] = 1; \(barrier) \(load)", "for (;;) { s[0] = 1; \(barrier) \(load) \(barrier) }",
+      "put_all(s); get(m, s);",
+      "put(s); \(barrier) get(m, s);", "\(load) s[0] = 1;", "d[0] = 1; \(load)",
+    ]
+    let unordered = [
+      "s[0] = 1; \(load)", "s[0] = 1; simdgroup_barrier(mem_flags::mem_none); \(load)", "put(s); \(load)",
+      "put(s); get(m, s);",
+      "if (d[0]) s[0] = 1; \(load)", "while (d[0]) { \(load) \(barrier) s[0] = 1; }", "s[0] = 1; get(m, s); \(barrier)",
+    ]
+    for (statements, isStep) in ordered.map({ ($0, false) }) + unordered.map({ ($0, true) }) {
+      let text = try locks("simdgroup_float8x8 m; " + statements, before: before)
+      XCTAssertEqual(text.contains("sm_step_load"), isStep, statements)
+      XCTAssertFalse(
+        try body("simdgroup_float8x8 m; " + statements, "threadgroup float *s, device float *d", before: before)
+          .contains("sm_step_load"), statements)
+    }
+  }
 }
 
 extension String {
