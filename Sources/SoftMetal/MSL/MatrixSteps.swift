@@ -1,7 +1,7 @@
 /// Whether a simdgroup in lockstep must meet before it loads matrices from threadgroup memory.
 ///
-/// A load takes what other lanes have stored. It need not wait for them where barriers stand between all stores and
-/// loads, as they should; a look at the text in its order tells.
+/// A load takes what other lanes have stored. It need not wait for them where they meet between all stores and loads, as
+/// they should at a barrier; a look at the text in its order tells.
 struct MatrixSteps {
   let source: Source
   /// Where statements end that store to threadgroup memory.
@@ -12,10 +12,10 @@ struct MatrixSteps {
 
   /// What a call does to its caller.
   private struct Summary {
-    /// It loads before its first barrier.
+    /// It loads before its lanes first meet.
     var loadsFirst = false
-    var hasBarrier = false
-    /// It stores behind its last barrier.
+    var meets = false
+    /// It stores after they last met.
     var leavesStores = false
   }
 
@@ -29,7 +29,7 @@ struct MatrixSteps {
     functions.contains { isUnordered($0) }
   }
 
-  /// Whether a load follows a store without a barrier between.
+  /// Whether a load follows a store and the lanes do not meet between.
   private mutating func isUnordered(_ function: Declaration) -> Bool {
     guard let body = function.body, let name = function.name else { return false }
     let range = body..<source.after(body)
@@ -41,9 +41,9 @@ struct MatrixSteps {
         if source[index].isWord, let called = summary(index) {
           if called.loadsFirst {
             if own.leavesStores { return true }
-            if !own.hasBarrier { own.loadsFirst = true }
+            if !own.meets { own.loadsFirst = true }
           }
-          if called.hasBarrier { (own.hasBarrier, own.leavesStores) = (true, false) }
+          if called.meets { (own.meets, own.leavesStores) = (true, false) }
           if called.leavesStores { own.leavesStores = true }
         }
         if stores.contains(index) { own.leavesStores = true }
@@ -52,18 +52,24 @@ struct MatrixSteps {
     let known = summaries[source.text(name)]
     summaries[source.text(name)] = Summary(
       loadsFirst: own.loadsFirst || known?.loadsFirst == true,
-      hasBarrier: own.hasBarrier && known?.hasBarrier != false,
+      meets: own.meets && known?.meets != false,
       leavesStores: own.leavesStores || known?.leavesStores == true)
     return false
   }
 
   private func summary(_ index: Int) -> Summary? {
-    switch source.text(index) {
+    let word = source.text(index)
+    switch word {
     case Self.load: return Summary(loadsFirst: true)
     case "threadgroup_barrier", "simdgroup_barrier":
       let flags = source.isMark(index + 1, "(") ? source.words(index + 1..<source.partner(index + 1)) : []
-      return Summary(hasBarrier: !flags.contains("mem_none"))
-    default: return summaries[source.text(index)]
+      return Summary(meets: !flags.contains("mem_none"))
+    case "simdgroup_multiply", "simdgroup_multiply_accumulate": return Summary(meets: true)
+    default:
+      if word.hasPrefix("simd_"), !word.hasPrefix("simd_is_"), source.isMark(index + 1, "(") {
+        return Summary(meets: true)
+      }
+      return summaries[word]
     }
   }
 }

@@ -1,4 +1,4 @@
-"""What shaders count on when a simdgroup runs in step: no barrier stands between its lanes. Not promised in strict mode."""
+"""What shaders count on when a simdgroup runs in step: no barrier between its lanes. Strict mode does not promise it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ final class MSLBadInputTests: XCTestCase {
     let mark = "\(scratch.path)/mark"
     // A name in a path has no slashes.
     let local = try XCTUnwrap(mark.split(separator: "/").last.map(String.init))
-    for (index, word) in hostile(local).enumerated() {
+    let words = hostile(local)
+    for (index, start) in stride(from: 0, to: words.count, by: 8).enumerated() {
+      let word = words[start..<min(start + 8, words.count)].joined()
       let directory = "\(scratch.path)/\(index)\(word)"
       try Files.makePrivateDirectory(directory)
       let script = "\(index)\(word)/clang"
@@ -61,7 +63,9 @@ final class MSLBadInputTests: XCTestCase {
       }
       // As a value it is text of the shader's, which may or may not make sense there.
       options.preprocessorMacros = ["VALUE": "\(word) 1" as AnyObject]
-      XCTAssertThrowsError(try bench.library(Self.source, options), word) { error in
+      do {
+        _ = try bench.library(Self.source, options)
+      } catch {
         XCTAssertEqual((error as? MTLLibraryError)?.code, .compileFailure, word)
       }
       assertUntouched(mark, word)
@@ -71,14 +75,16 @@ final class MSLBadInputTests: XCTestCase {
   func testFileNamesInTheText() throws {
     let mark = "\(scratch.path)/mark"
     let bench = try ShaderBench { $0.cache = scratch.cache }
+    var markers = ""
     for word in hostile(mark) where word != "\t" {
       let quoted = word.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")
       XCTAssertThrowsError(try bench.library("#include \"\(word)\"\n"), word) { error in
         XCTAssertEqual((error as? MTLLibraryError)?.code, .compileFailure, word)
       }
-      _ = try bench.library("#line 1 \"\(quoted)\"\n\(Self.source.replacingOccurrences(of: "VALUE", with: "1"))")
-      assertUntouched(mark, word)
+      markers += "#line 1 \"\(quoted)\"\n"
     }
+    _ = try bench.library(markers + Self.source.replacingOccurrences(of: "VALUE", with: "1"))
+    assertUntouched(mark, "a file's name")
   }
 
   func testRecursiveIncludes() throws {

@@ -233,6 +233,7 @@ final class MSLTranslationTests: XCTestCase {
       load, "s[0] = 1; \(barrier) \(load)", "for (;;) { s[0] = 1; \(barrier) \(load) \(barrier) }",
       "put_all(s); get(m, s);",
       "put(s); \(barrier) get(m, s);", "\(load) s[0] = 1;", "d[0] = 1; \(load)",
+      "s[0] = 1; d[0] = simd_sum(d[0]); \(load)",
     ]
     let unordered = [
       "s[0] = 1; \(load)", "s[0] = 1; simdgroup_barrier(mem_flags::mem_none); \(load)", "put(s); \(load)",
