@@ -14,6 +14,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.txt
+# As many processes as cores.
+PYTEST := $(BIN)/python -m pytest -n auto
 NATIVE := pyfa/_native
 HEADERS := flash_attn.h flash_attn_params.h
 
@@ -83,7 +85,7 @@ test-swift: need-swift ## Run the Swift tests
 .PHONY: test-py
 test-py: $(VENV)/.have-test $(VENV)/.have-demo lib ## Run the Python and drift tests and the doctests
 	@mkdir -p build
-	set -o pipefail; $(BIN)/python -m pytest $(PYTEST_ARGS) 2>&1 | tee build/test-py.log
+	set -o pipefail; $(PYTEST) $(PYTEST_ARGS) 2>&1 | tee build/test-py.log
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN_FLAGS))
@@ -95,7 +97,7 @@ test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the Python tests on a li
 	@scripts/need.sh swift
 	swift build $(ASAN_LIB_FLAGS)
 	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \
-	  scripts/with_sanitizers.sh $(BIN)/python -m pytest tests/python -o timeout=1800 --ignore-glob='*test_metal_conformance*' $(PYTEST_ARGS)
+	  scripts/with_sanitizers.sh $(PYTEST) tests/python -o timeout=1800 --ignore-glob='*test_metal_conformance*' $(PYTEST_ARGS)
 
 .PHONY: test-tsan
 test-tsan: need-swift ## Run the Swift tests with the thread sanitizer

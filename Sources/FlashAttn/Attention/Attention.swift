@@ -45,7 +45,7 @@ public struct Attention: Sendable {
   public func callAsFunction(on device: Device) throws(FAError) {
     let problem = try problem()
     let tensors = try memory()
-    let plan = try PrefillChoice(problem, device.tuning.prefill).plan
+    let plan = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation).plan
     guard !plan.steps.isEmpty else { return }
     var operands = HostOperands(device: device)
     defer { operands.recycle() }

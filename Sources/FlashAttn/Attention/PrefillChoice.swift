@@ -13,7 +13,8 @@ struct PrefillChoice {
   /// Why `FlashAttnPrefillBlk` does not run; nil if it does.
   private let reasonAgainstBlk: Reason?
 
-  init(_ problem: Problem, _ tuning: Tuning.Prefill) throws(FAError) {
+  /// - Parameter operation: what errors name.
+  init(_ problem: Problem, _ tuning: Tuning.Prefill, for operation: String) throws(FAError) {
     var problem = problem
     reasonAgainstD512 = Self.reasonAgainstD512(problem, tuning)
     reasonAgainstBlk = Self.reasonAgainstBlk(problem, tuning)
@@ -21,7 +22,7 @@ struct PrefillChoice {
     self.problem = problem
     self.tuning = tuning
     let spec = reasonAgainstD512 == nil ? FlashAttnPrefillD512.spec : FlashAttnPrefill.spec
-    let direct = try spec.plan(problem)
+    let direct = try spec.plan(problem, for: operation)
     guard reasonAgainstBlk == nil, let tile = direct.passes.first?.tile else {
       plan = direct
       return
@@ -32,7 +33,8 @@ struct PrefillChoice {
     problem.blkStrides = (
       blk.batch > 1 ? tiles.rows * tiles.keys * blk.heads : 0, blk.heads > 1 ? tiles.rows * tiles.keys : 0
     )
-    plan = try spec.plan(problem).after(try FlashAttnPrefillBlk.plan(blk), through: "blk")
+    plan = try spec.plan(problem, for: operation).after(
+      try FlashAttnPrefillBlk.spec.plan(blk, for: operation), through: "blk")
   }
 
   /// The mask's own planes, once each.

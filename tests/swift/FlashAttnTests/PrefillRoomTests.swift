@@ -92,7 +92,7 @@ final class PrefillRoomTests: XCTestCase {
   func testChoiceOfRoomByHeadDimension() throws {
     var tuning = Tuning.Prefill()
     func room(_ change: (inout FlashAttnPrefill.Problem) -> Void = { _ in }) throws -> [String] {
-      try PrefillChoice(problem(change), tuning).plan.passes.map(\.room)
+      try PrefillChoice(problem(change), tuning, for: "attention").plan.passes.map(\.room)
     }
     XCTAssertEqual(try room(), ["flash_attn_prefill_d512"])
     XCTAssertEqual(try room { $0.dtype = .f32 }, ["flash_attn_prefill"])
@@ -103,7 +103,7 @@ final class PrefillRoomTests: XCTestCase {
 
   func testMaskedPlansLookThroughTheMaskFirst() throws {
     for (headDim, room, tiles) in [(64, "flash_attn_prefill", 10 * 19), (512, "flash_attn_prefill_d512", 38 * 5)] {
-      let plan = try PrefillChoice(masked(headDim), Tuning.Prefill()).plan
+      let plan = try PrefillChoice(masked(headDim), Tuning.Prefill(), for: "attention").plan
       XCTAssertEqual(plan.passes.map(\.room), ["flash_attn_prefill_blk", room])
       guard case .barrier = plan.steps[1] else { return XCTFail("no barrier between the passes") }
       XCTAssertEqual(plan.scratchBytes, tiles)
@@ -123,7 +123,7 @@ final class PrefillRoomTests: XCTestCase {
     func passes(_ problem: FlashAttnPrefill.Problem, _ choice: Tuning.Prefill.Choice = .auto) throws -> Int {
       var tuning = Tuning.Prefill()
       tuning.blk = choice
-      return try PrefillChoice(problem, tuning).plan.passes.count
+      return try PrefillChoice(problem, tuning, for: "attention").plan.passes.count
     }
     XCTAssertEqual(try passes(masked(64)), 2)
     XCTAssertEqual(try passes(masked(64), .never), 1)
@@ -139,7 +139,7 @@ final class PrefillRoomTests: XCTestCase {
     for (rank, planes, strides) in [(2, 1, (0, 0)), (3, 2, (190, 0)), (4, 16, (8 * 190, 190))] {
       var problem = try masked(64, rank: rank)
       problem.batch = 2
-      let plan = try PrefillChoice(problem, tuning).plan
+      let plan = try PrefillChoice(problem, tuning, for: "attention").plan
       XCTAssertEqual(plan.scratchBytes, planes * 190)
       XCTAssertEqual(plan.passes[0].launch.grid, Size3(19, 10, planes))
       let block = try XCTUnwrap(plan.passes[1].blocks.first { $0.slot == 11 })
