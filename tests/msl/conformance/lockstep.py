@@ -1,4 +1,4 @@
-"""What shaders count on when a simdgroup runs in step: no barrier between its lanes. Strict mode does not promise it."""
+"""What shaders count on when a simdgroup runs in step: no barrier between its lanes. Strict mode promises none."""
 
 from __future__ import annotations
 
