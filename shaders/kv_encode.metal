@@ -20,15 +20,10 @@ constant bool own_signs = is_function_constant_defined(has_signs) ? has_signs : 
 constant bool half_norms = is_function_constant_defined(norms_f16) ? norms_f16 : false;
 constant bool quantised = format >= FA_KV_Q8;
 
-/// Codes of a rotated vector; returns the norm to store.
+/// Codes of a rotated vector of squared length `square`; returns the norm to store.
 template <int F, int E>
-inline float table_codes(thread const float (&r)[E], thread uint (&codes)[E]) {
-  float square = 0.0f;
-  FA_UNROLL
-  for (int i = 0; i < E; i++) {
-    square = fma(r[i], r[i], square);
-  }
-  float norm = fa::stored_norm(sqrt(simd_sum(square)), half_norms);
+inline float table_codes(thread const float (&r)[E], float square, thread uint (&codes)[E]) {
+  float norm = fa::stored_norm(sqrt(square), half_norms);
   norm = norm <= fa::least_norm ? 0.0f : norm;
   const float scale = norm > 0.0f ? sqrt(float(E * 32)) / norm : 0.0f;
   FA_UNROLL
@@ -41,16 +36,14 @@ inline float table_codes(thread const float (&r)[E], thread uint (&codes)[E]) {
 
 /// The same for codes that are multiples of a scale, which is stored as the norm.
 template <int E>
-inline float linear_codes(thread const float (&r)[E], thread uint (&codes)[E]) {
+inline float linear_codes(thread const float (&r)[E], float square, thread uint (&codes)[E]) {
   float largest = 0.0f;
-  bool finite = true;
   FA_UNROLL
   for (int i = 0; i < E; i++) {
     largest = max(largest, fabs(r[i]));
-    finite = finite && isfinite(r[i]);
   }
   float scale = simd_max(largest) / 127.0f;
-  scale = simd_all(finite) ? fa::stored_norm(scale, half_norms) : fa::no_norm();
+  scale = square < INFINITY ? fa::stored_norm(scale, half_norms) : fa::no_norm();
   scale = scale < FLT_MIN ? 0.0f : scale;
   FA_UNROLL
   for (int i = 0; i < E; i++) {
@@ -61,25 +54,33 @@ inline float linear_codes(thread const float (&r)[E], thread uint (&codes)[E]) {
   return scale;
 }
 
-template <int F, int E>
-inline void encode_table(thread const float (&r)[E], device uchar *data, device uchar *norms, long row, ushort lane) {
-  constexpr int packed = fa::kv_codec<F>::packed;
-  uint codes[E];
-  const float norm = table_codes<F>(r, codes);
-  fa::store_codes<packed>(data + row * fa::packed_bytes<E * 32>(packed), codes, lane);
+/// A row of the cache.
+struct place {
+  device uchar *data;
+  device uchar *norms;
+  long row;
+};
+
+template <int PACKED, int E>
+inline void store(place at, thread const uint (&codes)[E], float norm, ushort lane) {
+  fa::store_codes<PACKED>(at.data + at.row * fa::packed_bytes<E * 32>(PACKED), codes, lane);
   if (lane == 0) {
-    fa::store_norm(norms, row, norm, half_norms);
+    fa::store_norm(at.norms, at.row, norm, half_norms);
   }
 }
 
-template <int E>
-inline void encode_linear(thread const float (&r)[E], device uchar *data, device uchar *norms, long row, ushort lane) {
+template <int F, int E>
+inline void encode_table(thread const float (&r)[E], float square, place at, ushort lane) {
   uint codes[E];
-  const float scale = linear_codes(r, codes);
-  fa::store_codes<8>(data + row * (E * 32), codes, lane);
-  if (lane == 0) {
-    fa::store_norm(norms, row, scale, half_norms);
-  }
+  const float norm = table_codes<F>(r, square, codes);
+  store<fa::kv_codec<F>::packed>(at, codes, norm, lane);
+}
+
+template <int E>
+inline void encode_linear(thread const float (&r)[E], float square, place at, ushort lane) {
+  uint codes[E];
+  const float scale = linear_codes(r, square, codes);
+  store<8>(at, codes, scale, lane);
 }
 
 template <typename S, typename T, int E>
@@ -132,22 +133,29 @@ template <typename T, int D>
       r[i] = float(from[i]);
     }
     fa::rotate(r, own_signs ? signs : fa_default_signs, lane);
+    float square = 0.0f;
+    FA_UNROLL
+    for (int i = 0; i < E; i++) {
+      square = fma(r[i], r[i], square);
+    }
+    square = simd_sum(square);
+    const place at = {data, norms, row};
     if (format == FA_KV_Q8) {
-      encode_linear(r, data, norms, row, lane);
+      encode_linear(r, square, at, lane);
     } else if (format == FA_KV_TQ2) {
-      encode_table<FA_KV_TQ2>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ2>(r, square, at, lane);
     } else if (format == FA_KV_TQ3) {
-      encode_table<FA_KV_TQ3>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ3>(r, square, at, lane);
     } else if (format == FA_KV_TQ4) {
-      encode_table<FA_KV_TQ4>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ4>(r, square, at, lane);
     } else if (format == FA_KV_TQ5) {
-      encode_table<FA_KV_TQ5>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ5>(r, square, at, lane);
     } else if (format == FA_KV_TQ6) {
-      encode_table<FA_KV_TQ6>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ6>(r, square, at, lane);
     } else if (format == FA_KV_TQ7) {
-      encode_table<FA_KV_TQ7>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ7>(r, square, at, lane);
     } else if (format == FA_KV_TQ8) {
-      encode_table<FA_KV_TQ8>(r, data, norms, row, lane);
+      encode_table<FA_KV_TQ8>(r, square, at, lane);
     }
   }
 }

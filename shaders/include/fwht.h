@@ -63,13 +63,22 @@ inline void walsh_hadamard(thread float (&x)[E], ushort lane) {
       }
     }
   }
-  FA_UNROLL
+  // Lanes exchange several coordinates at a time.
+  constexpr int together = E < 4 ? E : 4;
   for (ushort distance = 1; distance < 32; distance *= 2) {
     const float sign = lane & distance ? -1.0f : 1.0f;
     FA_UNROLL
-    for (int i = 0; i < E; i++) {
-      const float other = metal::simd_shuffle_xor(x[i], distance);
-      x[i] = metal::fma(sign, x[i], other);
+    for (int i = 0; i < E; i += together) {
+      metal::vec<float, together> own;
+      FA_UNROLL
+      for (int j = 0; j < together; j++) {
+        own[j] = x[i + j];
+      }
+      const metal::vec<float, together> other = metal::simd_shuffle_xor(own, distance);
+      FA_UNROLL
+      for (int j = 0; j < together; j++) {
+        x[i + j] = metal::fma(sign, own[j], other[j]);
+      }
     }
   }
 }
