@@ -1,7 +1,8 @@
 // Code tables of the KV codec (docs/codec.md). Written by scripts/make_codebooks.py; do not edit.
 //
-// Centroids ascend; boundary i is the float nearest to the middle between centroids i and i + 1. The code of a
-// value is the number of boundaries below it. FA_CRC32_* is the CRC-32 of the centroids as little-endian floats.
+// Centroids ascend; boundary i is the float nearest to the middle between centroids i and i + 1. The code of
+// a value is the number of boundaries below it. FA_CRC32_* are checksums of the centroids as little-endian
+// floats.
 #ifndef FA_CODEBOOK_H
 #define FA_CODEBOOK_H
 
