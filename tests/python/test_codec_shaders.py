@@ -200,7 +200,9 @@ def test_a_ring_keeps_the_last_tokens(rooms, tokens):
     for batch in range(2):
         kept = np.arange(max(0, tokens - 6), tokens)
         slots = (first[batch] + kept) % 6
-        assert_encoded(cache.data[batch, :, slots], cache.norms[batch, :, slots], x[batch][:, kept].swapaxes(0, 1), "tq6")
+        assert_encoded(
+            cache.data[batch, :, slots], cache.norms[batch, :, slots], x[batch][:, kept].swapaxes(0, 1), "tq6"
+        )
         free = np.setdiff1d(np.arange(6), slots)
         assert (cache.data[batch][:, free] == UNTOUCHED).all()
     oldest = 2 + max(0, tokens - 6)

@@ -66,10 +66,10 @@ typedef struct fa_fwht_params {
 typedef struct fa_hadamard_quantize_kv_params {
   uint32_t head_dim;
   uint32_t num_kv_heads;
-  uint32_t write_pos;        // position of the first token
-  uint32_t cache_capacity;   // positions
-  uint32_t is_sliding;       // 1: position p is kept in slot p mod cache_capacity
-  float scale_factor_d512;   // multiplies what head dimension 512 looks up in the table
+  uint32_t write_pos;          // position of the first token
+  uint32_t cache_capacity;     // slots of each head
+  uint32_t is_sliding;         // 1: position p is kept in slot p mod cache_capacity
+  float scale_factor_d512;     // multiplies what head dimension 512 looks up; below 1e-6 it means 1
   uint32_t rms_probe_enabled;  // 1: slot 4, if bound, gets what is looked up
 } fa_hadamard_quantize_kv_params;
 
@@ -91,7 +91,7 @@ typedef struct fa_tq_dequantize_kv_params {
   uint32_t read_pos;  // slot
   uint32_t cache_capacity;
   uint32_t norms_per_pos;   // 1, or 2 for head dimension 512
-  float scale_factor_d512;  // the encoder's; below 1e-6 it means 1
+  float scale_factor_d512;  // the encoder's
 } fa_tq_dequantize_kv_params;
 
 /// tq_dequantize_hb_kv* kernels, slot 3.
