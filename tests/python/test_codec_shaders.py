@@ -222,6 +222,22 @@ def test_tokens_past_the_end_are_dropped(rooms):
     assert (out[:, :, 1:] == UNTOUCHED).all()
 
 
+def test_offsets_beyond_32_bits(rooms):
+    """The last slot of the second head, 4 GiB into the rows; the system gives memory only where it is touched."""
+    capacity = (1 << 32) // 512 + 3
+    cache = Cache("tq8", 512, 1, 2, capacity=1)
+    cache.capacity = capacity
+    try:
+        cache.data, cache.norms = np.zeros((1, 2, capacity, 512), np.uint8), np.zeros((1, 2, capacity), np.float32)
+    except MemoryError:
+        pytest.skip("no address space for 8 GiB")
+    x = vectors(15, 1, 2, 5, 512)[:, :, :1].copy()
+    rooms.encode(x, cache, [capacity - 1])
+    data, norms = cache.data[:, :, -1:].copy(), cache.norms[:, :, -1:].copy()
+    assert_encoded(data, norms, x, "tq8")
+    assert_close(rooms.decode(cache, capacity - 1, 1), codec.decode(data, norms, "tq8", 512))
+
+
 @pytest.mark.parametrize("head_dim", codec.HEAD_DIMS)
 def test_other_signs(rooms, head_dim):
     x = vectors(9, 1, 1, 6, head_dim)
