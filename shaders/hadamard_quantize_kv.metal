@@ -23,8 +23,8 @@ struct place {
   bool kept;
 };
 
-/// A sequence has its tokens in y; head dimension, heads and slots are checked here, whatever the grid.
-template <int D, bool SEQUENCE, typename P>
+/// A sequence has its tokens in y. Heads and slots that are not there are not kept, whatever the grid.
+template <bool SEQUENCE, typename P>
 inline place place_of(constant P &params, uint3 group, uint n_tokens) {
   const uint token = SEQUENCE ? group.y : 0;
   ulong slot = ulong(params.write_pos) + token;
@@ -68,7 +68,7 @@ template <int D, bool SEQUENCE>
     device float *rms_scratch [[buffer(4), function_constant(probe)]],  // [n, Hkv, D]
     uint3 group [[threadgroup_position_in_grid]],                       // kv head, token
     uint3 groups [[threadgroups_per_grid]], ushort lane [[thread_index_in_simdgroup]]) {
-  const place at = place_of<D, SEQUENCE>(params, group, groups.y);
+  const place at = place_of<SEQUENCE>(params, group, groups.y);
   if (!at.kept) {
     return;
   }
@@ -93,7 +93,7 @@ template <int D, bool SEQUENCE>
     constant fa_hadamard_quantize_kv_hb_params &params [[buffer(3)]],  //
     uint3 group [[threadgroup_position_in_grid]],                      // kv head, token
     uint3 groups [[threadgroups_per_grid]], ushort lane [[thread_index_in_simdgroup]]) {
-  const place at = place_of<D, SEQUENCE>(params, group, groups.y);
+  const place at = place_of<SEQUENCE>(params, group, groups.y);
   if (!at.kept) {
     return;
   }

@@ -41,7 +41,7 @@ def struct(name, **fields):
     """A parameter block of the header; fields that are not given are 0."""
     declared = (ROOT / DIRECTORIES[2] / "flash_attn_params.h").read_text(encoding="utf-8")
     body = re.search(rf"typedef struct {name} {{(.*?)}} {name};", declared, re.DOTALL)[1]
-    members = re.findall(r"(\w+) (\w+)(?:\[(\d+)\])?;", body)
+    members = re.findall(r"^ +(\w+) (\w+)(?:\[(\d+)\])?;", body, re.MULTILINE)
     block = np.zeros((), [(field, C_TYPES[kind], (int(n),) if n else ()) for kind, field, n in members])
     for field, value in fields.items():
         block[field] = value

@@ -182,6 +182,7 @@ def test_what_has_no_norm(rooms, name):
     cache = Cache(name, 64, 1, 1, capacity=8)
     rooms.encode(x, cache, [0])
     assert_encoded(cache.data, cache.norms, x, name)
+    np.testing.assert_array_equal(cache.data[0, 0, 5], codec.encode(x[0, 0, 5], name)[0])  # a tie of two codes
     # The same NaN everywhere, and the codes of zeros.
     assert (cache.norms.view(np.uint32)[0, 0, 1:5] == 0x7FC00000).all()
     np.testing.assert_array_equal(cache.data[0, 0, 1:5], cache.data[0, 0, [5] * 4])
@@ -189,6 +190,17 @@ def test_what_has_no_norm(rooms, name):
     assert np.isnan(decoded[0, 0, 1:5]).all()
     assert not np.isnan(decoded[0, 0, [0, 5, 6, 7]]).any()
     np.testing.assert_array_equal(decoded[0, 0, 5], 0)
+
+
+def test_ties_of_eight_bits_and_a_scale(rooms):
+    r = np.zeros(64)
+    r[:7] = 127, 0.5, 1.5, 2.5, -0.5, -1.5, -127
+    x = codec.unrotate(r).astype(np.float32)
+    np.testing.assert_array_equal(codec.rotate(x), r)  # exact in float, and so is the scale 1
+    cache = Cache("q8", 64, 1, 1, capacity=1)
+    rooms.encode(x[None, None, None], cache, [0])
+    assert cache.data[0, 0, 0, :8].view(np.int8).tolist() == [127, 0, 2, 2, 0, -2, -127, 0]
+    assert cache.norms[0, 0, 0] == 1
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 6, 7, 13])
@@ -285,6 +297,8 @@ def test_version_1(rooms, head_dim, sequence):
             assert_encoded_v1(cache.data[:, kept], cache.norms[:, kept], x.swapaxes(0, 1), name, factor)
         rest = np.delete(np.arange(8), np.arange(3, 3 + len(x)))
         assert (cache.data[:, rest] == UNTOUCHED).all()
+        zeros, _ = codec.encode_v1(np.zeros(head_dim), name)
+        np.testing.assert_array_equal(cache.data[1, 3], zeros)  # a tie of two codes
         expected = codec.decode_v1(cache.data[:, 3], cache.norms[:, 3], name, head_dim, factor)
         decoded = rooms.decode_v1(cache, 3, factor)
         np.testing.assert_array_equal(np.isnan(decoded), np.isnan(expected))
