@@ -1,0 +1,212 @@
+// How a decode problem is shared out, and the work on one chunk of keys.
+#ifndef FA_CPU_DECODE_CHUNK_H
+#define FA_CPU_DECODE_CHUNK_H
+
+#include "phases.h"
+#include "softmax.h"
+
+namespace fa::FA_ISA {
+
+/// What a chunk has found for each of its columns; the values follow.
+struct alignas(64) ChunkResult {
+  float maximum[most_columns], sum[most_columns];
+  bool empty;  ///< no keys: there are no values
+  FA_METHOD float *values() { return reinterpret_cast<float *>(this + 1); }
+  FA_METHOD const float *values() const { return reinterpret_cast<const float *>(this + 1); }
+};
+
+/// A range of keys.
+struct KeyRange {
+  int64_t begin, end;
+};
+
+struct DecodeTasks {
+  const DecodeProblem &problem;
+  int group;         ///< query heads of a kv head
+  int column_count;  ///< of a kv head: token by token, its heads
+  int pass_count;
+  int padded;  ///< columns of a pass that there is room for
+  int chunk_keys, chunks;
+  char *memory;
+
+  FA_METHOD void plan() {
+    const DecodeProblem &p = problem;
+    group = p.heads / p.kv_heads;
+    column_count = group * p.q_len;
+    pass_count = (column_count + most_columns - 1) / most_columns;
+    padded = 1;
+    while (padded < column_count && padded < most_columns) padded *= 2;
+    int64_t most = 0;
+    for (int b = 0; b < p.batch; b++) {
+      const int64_t span = keys(b, p.q_len - 1).end - keys(b, 0).begin;
+      if (span > most) most = span;
+    }
+    // Chunks are long enough for their results to be small beside them, and many enough to share out evenly.
+    chunk_keys = 1024;
+    const int64_t heads = int64_t(p.batch) * p.kv_heads * pass_count;
+    while (chunk_keys > 2 * row_block && ceil_div(most, chunk_keys) * heads < 8 * int64_t(p.executor->workers)) {
+      chunk_keys /= 2;
+    }
+    chunks = int(ceil_div(most, chunk_keys));
+  }
+
+  FA_METHOD int columns_of(int pass) const {
+    const int left = column_count - pass * most_columns;
+    return left < most_columns ? left : most_columns;
+  }
+
+  /// The keys that a query attends. The last query's own key is the last one, the others' are those before it.
+  FA_METHOD KeyRange keys(int64_t b, int token) const {
+    const DecodeProblem &p = problem;
+    int64_t end = p.kv_lens == nullptr ? p.kv_len : load<uint32_t>(p.kv_lens + b * 4);
+    if (end > p.capacity) end = p.capacity;
+    int64_t own_end = end - (p.q_len - 1 - token);
+    if (own_end < 0) own_end = 0;
+    return {p.window != 0 && own_end > p.window ? own_end - p.window : 0, p.causal ? own_end : end};
+  }
+
+  FA_METHOD uint64_t task(uint64_t head, int chunk, int pass) const {
+    return (head * chunks + chunk) * pass_count + pass;
+  }
+  FA_METHOD uint64_t task_count() const { return task(uint64_t(problem.batch) * problem.kv_heads, 0, 0); }
+
+  /// Columns of zeros follow, so that any range of columns can be rounded up.
+  FA_METHOD uint64_t query_floats() const { return uint64_t(padded + 4) * problem.head_dim; }
+  FA_METHOD float *queries(uint64_t head, int pass) const {
+    return reinterpret_cast<float *>(memory) + (head * pass_count + pass) * query_floats();
+  }
+  FA_METHOD uint64_t query_bytes() const {
+    return uint64_t(problem.batch) * problem.kv_heads * pass_count * query_floats() * sizeof(float);
+  }
+  FA_METHOD uint64_t result_bytes() const {
+    return sizeof(ChunkResult) + uint64_t(padded) * problem.head_dim * sizeof(float);
+  }
+  FA_METHOD ChunkResult &result(uint64_t task) const {
+    return *reinterpret_cast<ChunkResult *>(memory + query_bytes() + task * result_bytes());
+  }
+  FA_METHOD uint64_t scratch_bytes() const { return query_bytes() + task_count() * result_bytes(); }
+};
+
+/// Norms of a block's rows times the side's factor, `halves` for each row; zeros behind the last.
+FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int count, float *to) {
+  for (int h = 0; h < halves; h++) {
+    float *half = to + h * row_block;
+    int k = 0;
+    if (halves == 1) {
+      for (; k + VW <= count; k += VW) {
+        const vf norms = side.norms_f16 ? f16_to_f32(load<vh>(side.norms + (row + k) * 2))
+                                        : load<vf>(side.norms + (row + k) * 4);
+        store(half + k, norms * side.factor);
+      }
+    }
+    for (; k < count; k++) half[k] = load_norm(side.norms, (row + k) * halves + h, side.norms_f16) * side.factor;
+    for (; k < (count + VW - 1) / VW * VW; k++) half[k] = 0.0f;
+  }
+}
+
+FA_INLINE int log2_up(int n) { return n <= 1 ? 0 : 32 - __builtin_clz(uint32_t(n - 1)); }
+
+/// The state of a task.
+struct Chunk {
+  const DecodeProblem &p;
+  int columns;
+  const float *queries;
+  int64_t cache;  ///< row of slot 0
+  ChunkResult &result;
+  alignas(64) float scores[2][most_columns + 3][row_block];  // a range of columns is rounded up
+  alignas(64) float weights[2][most_columns][row_block];
+  alignas(64) float k_norms[2][row_block], v_norms[2][row_block];
+  float decay[most_columns];
+
+  /// Columns [first, first + count) attend `keys` keys from a slot on.
+  FA_METHOD void attend_block(int64_t slot, int keys, int first, int count) {
+    const int64_t row = cache + slot;
+    const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
+    const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
+    if (k_halves > 0) read_norms(p.k, row, k_halves, keys, k_norms[0]);
+    if (v_halves > 0) read_norms(p.v, row, v_halves, keys, v_norms[0]);
+    const int units = p.head_dim / unit_size;
+
+    const RowRange k_rows = rows_of(p.k, row, keys);
+    const int dots = k_halves == 2 ? 2 : 1;
+    for (int h = 0; h < dots; h++) {
+      passes[int(p.k.format->rows)].dots[log2_up(count)](k_rows, h * units / dots, (h + 1) * units / dots,
+                                                         queries + first * p.head_dim, scores[h][first]);
+    }
+    for (int c = first; c < first + count; c++) {
+      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, keys,
+                               weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
+    }
+
+    const RowRange v_rows = rows_of(p.v, row, keys);
+    // Columns that do not attend must not see these values, not even with a weight of 0.
+    const bool all = count == columns;
+    for (int done = 0; done < count;) {
+      const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
+      const int c = first + done;
+      const int sums = v_halves == 2 ? 2 : 1;
+      for (int h = 0; h < sums; h++) {
+        passes[int(p.v.format->rows)].gather[size](v_rows, h * units / sums, (h + 1) * units / sums, weights[h][c],
+                                                   decay + c, result.values() + c * p.head_dim);
+      }
+      done += 1 << size;
+    }
+  }
+
+ private:
+  FA_METHOD RowRange rows_of(const CacheSide &side, int64_t row, int keys) const {
+    const int64_t bytes = side.format->row_bytes(p.head_dim);
+    return {side.format, side.data + row * bytes, bytes, p.head_dim, keys};
+  }
+};
+
+FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
+  const DecodeProblem &p = t.problem;
+  const int pass = int(index % t.pass_count);
+  const int64_t number = int64_t(index / t.pass_count) % t.chunks;
+  const uint64_t head = index / t.pass_count / t.chunks;
+  const int64_t b = int64_t(head) / p.kv_heads;
+  const int columns = t.columns_of(pass);
+  ChunkResult &result = t.result(index);
+
+  const int first_token = pass * most_columns / t.group;
+  const int last_token = (pass * most_columns + columns - 1) / t.group;
+  const int64_t begin = t.keys(b, 0).begin + number * t.chunk_keys;
+  int64_t end = t.keys(b, last_token).end;
+  if (end > begin + t.chunk_keys) end = begin + t.chunk_keys;
+  for (int c = 0; c < most_columns; c++) {
+    result.maximum[c] = least_maximum;
+    result.sum[c] = 0.0f;
+  }
+  result.empty = begin >= end;
+  if (result.empty) return;
+  __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
+
+  Chunk chunk = {p, columns, t.queries(head, pass), int64_t(head) * p.capacity, result, {}, {}, {}, {}, {}};
+  const int64_t ring_start =
+      (p.ring_starts == nullptr ? p.ring_start : load<uint32_t>(p.ring_starts + b * 4)) % p.capacity;
+  for (int64_t key = begin; key < end;) {
+    // As far as the same columns attend and memory goes on.
+    int64_t slot = ring_start + key;
+    if (slot >= p.capacity) slot -= p.capacity;
+    int64_t until = key + (p.capacity - slot);
+    if (until > end) until = end;
+    int first = columns, last = 0;
+    for (int token = first_token; token <= last_token; token++) {
+      const KeyRange attended = t.keys(b, token);
+      if (attended.begin > key && attended.begin < until) until = attended.begin;
+      if (attended.end > key && attended.end < until) until = attended.end;
+      if (attended.begin > key || attended.end <= key) continue;
+      const int from = token * t.group - pass * most_columns, to = from + t.group;
+      if (from < first) first = from < 0 ? 0 : from;
+      last = to < columns ? to : columns;
+    }
+    if (until > key + row_block) until = key + row_block;
+    if (first < last) chunk.attend_block(slot, int(until - key), first, last - first);
+    key = until;
+  }
+}
+
+}  // namespace fa::FA_ISA
+
+#endif
