@@ -1,0 +1,93 @@
+"""The oracle of the decode kernels: attention over caches in float64, and what coded caches stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+NO_MASK, CAUSAL, WINDOW = 0, 1, 2
+
+
+def attended(kv_len, q_len, token, mask_type=NO_MASK, window=0):
+    """Return the range of keys that query `token` of a sequence attends; the last query is that of the last key."""
+    end = kv_len if mask_type == NO_MASK else max(kv_len - (q_len - 1 - token), 0)
+    begin = max(end - window, 0) if mask_type == WINDOW and window else 0
+    return range(begin, end)
+
+
+def decode(
+    q, k, v, kv_lens, *, ring_starts=None, scale=None, mask_type=NO_MASK, window=0, softcap=0.0, sinks=None
+):  # fmt: skip
+    """Attention of the last queries of each sequence over its cache.
+
+    Parameters
+    ----------
+    q : array [B, H, q_len, D]
+    k, v : arrays [B, Hkv, capacity, D]
+        What the caches stand for.
+    kv_lens, ring_starts : sequences of int
+        Valid keys of each sequence, and the slot of its oldest one.
+    scale : float, optional
+        1 / sqrt(D) by default.
+    mask_type, window : int
+        `NO_MASK`, `CAUSAL`, or `WINDOW`: causal and only the last `window` keys, if that is not 0.
+    softcap : float
+        0 means none.
+    sinks : array [H], optional
+        Scores that join the denominator.
+
+    Returns
+    -------
+    out : array [B, H, q_len, D]
+        Zeros where a query attends no key.
+    lse : array [B, H, q_len]
+        Log-sum-exp, of the sink too.
+    """
+    q, k, v = (np.asarray(x).astype(np.float64) for x in (q, k, v))
+    batch, heads, q_len, dim = q.shape
+    capacity, group = k.shape[2], heads // k.shape[1]
+    ring_starts = [0] * batch if ring_starts is None else ring_starts
+    scale = dim**-0.5 if scale is None else scale
+    sinks = np.full(heads, -np.inf) if sinks is None else np.asarray(sinks, np.float64)
+    out, lse = np.zeros(q.shape), np.full(q.shape[:3], -np.inf)
+    for b, h, t in np.ndindex(*q.shape[:3]):
+        keys = np.array(attended(kv_lens[b], q_len, t, mask_type, window), int)
+        slots = (ring_starts[b] + keys) % capacity
+        scores = k[b, h // group, slots] @ q[b, h, t] * scale
+        if softcap > 0:
+            scores = softcap * np.tanh(scores / softcap)
+        top = max(scores.max(initial=-np.inf), sinks[h])
+        if top == -np.inf:
+            continue
+        weights = np.exp(scores - top)
+        total = weights.sum() + np.exp(sinks[h] - top)
+        out[b, h, t] = weights @ v[b, h // group, slots] / total
+        lse[b, h, t] = top + np.log(total)
+    return out, lse
+
+
+def decoded(centroids, codes, norms, *, scale_factor=1.0):
+    """Return what codes [..., D] of version 1 stand for; D = 512 has two norms a row."""
+    dim = codes.shape[-1]
+    values = np.asarray(centroids, np.float64)[codes]
+    norms = np.asarray(norms, np.float64)
+    if dim == 512:
+        return values * np.repeat(norms, 256, axis=-1) / scale_factor
+    return values * norms[..., None] / dim**0.5
+
+
+def nibbles(packed):
+    """Return the codes of packed bytes [..., D / 2], the even coordinate from the low half."""
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+
+
+def rotation(dim, signs):
+    """Return R = H diag(s) / sqrt(D), where bit j & 7 of signs[j >> 3] negates coordinate j."""
+    j = np.arange(dim)
+    parity = np.array([[bin(a & b).count("1") & 1 for b in range(dim)] for a in range(dim)])
+    negative = (np.asarray(signs)[j >> 3] >> (j & 7)) & 1
+    return (1.0 - 2.0 * parity) * (1.0 - 2.0 * negative) / dim**0.5
+
+
+def error(found, expected):
+    """Return the largest error over the largest value."""
+    return np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30)

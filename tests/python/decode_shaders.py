@@ -1,0 +1,229 @@
+"""Problems for the decode kernels of the vec family: random caches, dispatches, and what must come out."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+import ml_dtypes
+import numpy as np
+
+from pyfa import metal
+from tests.python import decode_reference as reference
+from tests.python.shader_devices import shader_device
+from tests.python.shader_sources import source, struct, table
+
+HEAD_DIMS = (64, 128, 256, 512)
+DENSE = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "peer": np.float16}
+CODED = {"tq": "fa_tq4_v1", "hb5": "fa_tq_hb5", "hb6": "fa_tq_hb6", "hb8": "fa_tq_hb8"}
+FAMILIES = (*DENSE, *CODED)
+ROUNDS_QUERY = ("peer", *CODED)
+SCALE_FACTOR = 1.25
+
+# Function constants.
+BITS, SIGNS, BATCH, SINKS, LSE = 50, 55, 60, 61, 62
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One call of a family's kernels. Without `kv_lens` it has the form with none of the optional arguments."""
+
+    family: str
+    dim: int
+    heads: tuple[int, int] = (2, 1)
+    q_len: int = 1
+    kv_len: int = 0
+    capacity: int = 0
+    ring_start: int = 0
+    kv_lens: tuple[int, ...] = ()
+    ring_starts: tuple[int, ...] = ()
+    mask_type: int = 0
+    window: int = 0
+    softcap: float = 0.0
+    sinks: bool = False
+    lse: bool = False
+    nwg: int = 1
+    nsg: int = 1
+    fuse: bool = False  # the kernel rotates Q
+    undo: bool = False  # the second pass takes V's rotation out
+    signs: bool = False  # with a table of its own
+    seed: int = 0
+    poison: bool = True  # everything that no query attends becomes NaN
+
+    @property
+    def batched(self):
+        return bool(self.kv_lens)
+
+    @property
+    def lengths(self):
+        return self.kv_lens or (self.kv_len,)
+
+    @property
+    def starts(self):
+        return self.ring_starts or (self.ring_start,) * len(self.lengths)
+
+
+@dataclass
+class Operands:
+    """What a problem's kernels get, and what its caches stand for."""
+
+    q: np.ndarray
+    caches: list[np.ndarray]  # as the slots have them: data alone, or codes and norms, of K and of V
+    k: np.ndarray
+    v: np.ndarray
+    sinks: np.ndarray | None
+    signs: np.ndarray
+    rotation: np.ndarray | None = field(default=None)
+
+
+@functools.cache
+def rotation(dim, signs):
+    return reference.rotation(dim, np.frombuffer(signs, np.uint8))
+
+
+def operands(p):
+    rng = np.random.default_rng([p.seed, p.dim, FAMILIES.index(p.family)])
+    batch, (heads, kv_heads) = len(p.lengths), p.heads
+    rows = (batch, kv_heads, p.capacity)
+    unused = np.ones(rows, bool)
+    for b, (kv_len, start) in enumerate(zip(p.lengths, p.starts, strict=True)):
+        for token in range(p.q_len):
+            keys = reference.attended(kv_len, p.q_len, token, p.mask_type, p.window)
+            unused[b, :, (start + np.array(keys, int)) % p.capacity] = False
+    unused &= p.poison
+    q = rng.standard_normal((batch, heads, p.q_len, p.dim), dtype=np.float32)
+    caches, values = [], []
+    for _ in range(2):
+        if p.family in DENSE:
+            data = rng.standard_normal((*rows, p.dim), dtype=np.float32).astype(DENSE[p.family])
+            data[unused] = np.nan
+            caches.append(data)
+            values.append(data)
+            continue
+        packed = rng.integers(0, 256, (*rows, p.dim // 2 if p.family == "tq" else p.dim), dtype=np.uint8)
+        centroids = table(CODED[p.family] + "_centroids")
+        codes = reference.nibbles(packed) if p.family == "tq" else packed & (len(centroids) - 1)
+        norms = rng.uniform(0.2, 2.0, (*rows, 2) if p.dim == 512 else rows).astype(np.float32)
+        norms *= 1 if p.dim == 512 else p.dim**0.5
+        norms[unused] = np.nan
+        caches += [packed, norms]
+        values.append(reference.decoded(centroids, codes, norms, scale_factor=SCALE_FACTOR))
+    sinks = rng.standard_normal(heads, dtype=np.float32) * 2 if p.sinks else None
+    signs = table("fa_default_signs").astype(np.uint8)[: p.dim // 8]
+    if p.signs:
+        signs = rng.integers(0, 256, p.dim // 8, dtype=np.uint8)
+    return Operands(q, caches, *values, sinks, signs, rotation(p.dim, signs.tobytes()) if p.fuse or p.undo else None)
+
+
+def expected(p, x, *, rounded):
+    """Return the oracle's output and LSE; `rounded` for queries that are rounded to half first."""
+    q = x.q @ x.rotation.T if p.fuse else x.q
+    if rounded:
+        q = q.astype(np.float32).astype(np.float16)
+    out, lse = reference.decode(
+        q, x.k, x.v, p.lengths, ring_starts=p.starts, mask_type=p.mask_type, window=p.window,
+        softcap=0.0 if p.family == "peer" else p.softcap, sinks=x.sinks,
+    )  # fmt: skip
+    return out @ x.rotation if p.undo else out, lse
+
+
+@functools.cache
+def library(text, device_options):
+    return metal.Library(text, device=shader_device(**dict(device_options)))
+
+
+@functools.cache
+def kernel(text, name, constants, device_options=()):
+    return library(text, device_options).kernel(name, dict(constants))
+
+
+def names(p):
+    """Return the first pass's room and kernel, and the second pass's."""
+    if p.family == "peer":
+        room = "flash_attn_vec_peer_port_f16"
+        split = "" if p.nwg == 1 else "_nwg32"
+        return (room, f"{room}{split}_dk{p.dim}_dv{p.dim}"), (room, f"{room}_reduce_dv{p.dim}_nwg32")
+    kind = {"f32": "", "f16": "_f16kv", "bf16": "_bf16kv", "tq": "_tq"}.get(p.family, "_tq_hb")
+    reduce = "flash_attn_vec_reduce" + ("_tq_hb_undo" if p.undo else "")
+    room = "flash_attn_vec" + (kind if p.family in CODED else "")
+    return (room, f"flash_attn_vec{kind}_dk{p.dim}"), ("flash_attn_vec_reduce", f"{reduce}_dk{p.dim}")
+
+
+def params(p):
+    shared = {
+        "heads": p.heads[0], "kv_heads": p.heads[1], "head_dim": p.dim, "kv_len": p.lengths[0],
+        "capacity": p.capacity, "scale": p.dim**-0.5, "mask_type": p.mask_type, "window": p.window,
+    }  # fmt: skip
+    if p.family == "peer":
+        return struct("fa_vec_peer_port_params", **shared, ring_start=p.starts[0])
+    shared |= {"softcap": p.softcap, "nwg": p.nwg}
+    if p.family in DENSE:
+        return struct("fa_vec_params", **shared)
+    shared |= {"ring_start": p.starts[0], "scale_factor_d512": SCALE_FACTOR}
+    if p.family == "tq":
+        return struct("fa_vec_tq_params", **shared)
+    bits = int(p.family[2:])
+    return struct("fa_vec_tq_hb_params", **shared, codebook_bits=bits, fuse_fwht_pre=p.fuse, nsg=p.nsg)
+
+
+def run(p, x=None, *, texts=source, **device_options):
+    """Dispatch the problem's kernels and return the output and the LSE, or None for that."""
+    x = operands(p) if x is None else x
+    device = tuple(sorted(device_options.items()))
+    (room, name), (reduce_room, reduce_name) = names(p)
+    split = p.nwg > 1
+    out = np.full(x.q.shape, np.nan, np.float32)
+    rows = out.size // p.dim
+    tmp = np.full(rows * p.nwg * (p.dim + 2), np.nan, np.float32) if split else out
+    lse = np.full(out.shape[:3], np.nan, np.float32) if p.lse else None
+
+    constants, options = {}, {}
+    if p.batched:
+        constants[BATCH] = True
+        options = {7: struct("fa_decode_batch", batch=len(p.lengths), q_len=p.q_len)}
+    first = dict(constants)
+    slots = {0: params(p), 1: x.q, **dict(enumerate([*x.caches, tmp], 2)), **options}
+    if p.batched:
+        slots |= {8: np.array(p.lengths, np.uint32), 9: np.array(p.starts, np.uint32)}
+    if p.sinks:
+        first[SINKS], slots[10] = True, x.sinks
+    if p.lse and not split:
+        first[LSE], slots[11] = True, lse
+    if p.fuse and p.signs:
+        first[SIGNS], slots[12] = True, x.signs
+    if p.family.startswith("hb"):
+        first[BITS] = int(p.family[2:])
+    padded = max(p.dim, 128)
+    kernel(texts(room), name, tuple(first.items()), device)(
+        slots,
+        threadgroups=(p.q_len, p.heads[0], p.nwg * len(p.lengths)),
+        threads=(32, p.nsg, 1),
+        threadgroup_memory={0: 2 * (padded + p.nsg * (128 + 2 * padded))},
+    )
+    if split:
+        slots = {0: struct("fa_vec_reduce_params", nrows=rows), 1: tmp, 2: out, **options}
+        if p.family != "peer":
+            slots[3] = metal.uint(p.nwg)
+        if p.lse:
+            constants[LSE], slots[4] = True, lse
+        if p.undo and p.signs:
+            constants[SIGNS], slots[12] = True, x.signs
+        kernel(texts(reduce_room), reduce_name, tuple(constants.items()), device)(
+            slots, threadgroups=rows, threads=32 * p.nwg, threadgroup_memory={0: 4 * p.dim} if p.undo else None
+        )
+    return out, lse
+
+
+def check(p, **device_options):
+    """Run the problem and compare it with the oracle; return the output."""
+    x = operands(p)
+    out, lse = run(p, x, **device_options)
+    exact = expected(p, x, rounded=p.family in ROUNDS_QUERY)
+    found = reference.error(out, exact[0])
+    assert found <= 1e-5, f"error {found:.3g}: {p}"
+    if p.family in ROUNDS_QUERY:
+        found = reference.error(out, expected(p, x, rounded=False)[0])
+        assert found <= 1e-3, f"error {found:.3g} with the query as it was: {p}"
+    if p.lse:
+        np.testing.assert_allclose(lse, exact[1], rtol=0, atol=1e-5, err_msg=str(p))
+    return out
