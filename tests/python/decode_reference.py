@@ -80,14 +80,34 @@ def nibbles(packed):
     return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
 
 
-def rotation(dim, signs):
-    """Return R = H diag(s) / sqrt(D), where bit j & 7 of signs[j >> 3] negates coordinate j."""
-    j = np.arange(dim)
-    parity = np.array([[bin(a & b).count("1") & 1 for b in range(dim)] for a in range(dim)])
-    negative = (np.asarray(signs)[j >> 3] >> (j & 7)) & 1
-    return (1.0 - 2.0 * parity) * (1.0 - 2.0 * negative) / dim**0.5
+def rotate(x, signs):
+    """Return R x, R = H diag(s) / sqrt(D), computed in the type of x [..., D]; bit j & 7 of signs[j >> 3] negates j."""
+    return transform(flip(x, signs))
+
+
+def unrotate(x, signs):
+    """Return the inverse of `rotate`."""
+    return flip(transform(x), signs)
+
+
+def flip(x, signs):
+    j = np.arange(x.shape[-1])
+    return np.where((np.asarray(signs)[j >> 3] >> (j & 7)) & 1, -x, x)
+
+
+def transform(x):
+    """Return H x / sqrt(D), by butterflies of rising distance."""
+    dim, distance = x.shape[-1], 1
+    while distance < dim:
+        pairs = x.reshape(*x.shape[:-1], -1, 2, distance)
+        low, high = pairs[..., 0, :], pairs[..., 1, :]
+        x = np.stack([low + high, low - high], axis=-2).reshape(x.shape)
+        distance *= 2
+    return x * x.dtype.type(dim**-0.5)
 
 
 def error(found, expected):
-    """Return the largest error over the largest value."""
-    return np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30)
+    """Return the largest error of any sequence over its largest value; what should be 0 must be."""
+    axes = tuple(range(1, expected.ndim))
+    wrong, size = np.abs(found - expected).max(axes), np.abs(expected).max(axes)
+    return np.divide(wrong, size, out=np.where(wrong == 0, 0, np.inf), where=size > 0).max()

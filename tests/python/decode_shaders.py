@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
@@ -24,9 +24,10 @@ SCALE_FACTOR = 1.25
 BITS, SIGNS, BATCH, SINKS, LSE = 50, 55, 60, 61, 62
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Problem:
-    """One call of a family's kernels. Without `kv_lens` it has the form with none of the optional arguments."""
+    """One call of a family's kernels. Those with `kv_lens` get all optional arguments, the others none: so there are
+    two forms of each kernel to compile, whatever is asked for."""
 
     family: str
     dim: int
@@ -41,7 +42,6 @@ class Problem:
     window: int = 0
     softcap: float = 0.0
     sinks: bool = False
-    lse: bool = False
     nwg: int = 1
     nsg: int = 1
     fuse: bool = False  # the kernel rotates Q
@@ -49,6 +49,9 @@ class Problem:
     signs: bool = False  # with a table of its own
     seed: int = 0
     poison: bool = True  # everything that no query attends becomes NaN
+
+    def but(self, **changes):
+        return dataclasses.replace(self, **changes)
 
     @property
     def batched(self):
@@ -63,7 +66,7 @@ class Problem:
         return self.ring_starts or (self.ring_start,) * len(self.lengths)
 
 
-@dataclass
+@dataclasses.dataclass
 class Operands:
     """What a problem's kernels get, and what its caches stand for."""
 
@@ -71,14 +74,8 @@ class Operands:
     caches: list[np.ndarray]  # as the slots have them: data alone, or codes and norms, of K and of V
     k: np.ndarray
     v: np.ndarray
-    sinks: np.ndarray | None
+    sinks: np.ndarray
     signs: np.ndarray
-    rotation: np.ndarray | None = field(default=None)
-
-
-@functools.cache
-def rotation(dim, signs):
-    return reference.rotation(dim, np.frombuffer(signs, np.uint8))
 
 
 def operands(p):
@@ -103,28 +100,30 @@ def operands(p):
         packed = rng.integers(0, 256, (*rows, p.dim // 2 if p.family == "tq" else p.dim), dtype=np.uint8)
         centroids = table(CODED[p.family] + "_centroids")
         codes = reference.nibbles(packed) if p.family == "tq" else packed & (len(centroids) - 1)
-        norms = rng.uniform(0.2, 2.0, (*rows, 2) if p.dim == 512 else rows).astype(np.float32)
+        norms = rng.uniform(0.3, 0.9, (*rows, 2) if p.dim == 512 else rows).astype(np.float32)
         norms *= 1 if p.dim == 512 else p.dim**0.5
         norms[unused] = np.nan
         caches += [packed, norms]
         values.append(reference.decoded(centroids, codes, norms, scale_factor=SCALE_FACTOR))
-    sinks = rng.standard_normal(heads, dtype=np.float32) * 2 if p.sinks else None
+    sinks = rng.standard_normal(heads, dtype=np.float32) * 2 if p.sinks else np.full(heads, -np.inf, np.float32)
     signs = table("fa_default_signs").astype(np.uint8)[: p.dim // 8]
     if p.signs:
         signs = rng.integers(0, 256, p.dim // 8, dtype=np.uint8)
-    return Operands(q, caches, *values, sinks, signs, rotation(p.dim, signs.tobytes()) if p.fuse or p.undo else None)
+    return Operands(q, caches, *values, sinks, signs)
 
 
 def expected(p, x, *, rounded):
     """Return the oracle's output and LSE; `rounded` for queries that are rounded to half first."""
-    q = x.q @ x.rotation.T if p.fuse else x.q
+    q = x.q if rounded else x.q.astype(np.float64)
+    if p.fuse:
+        q = reference.rotate(q, x.signs)
     if rounded:
-        q = q.astype(np.float32).astype(np.float16)
+        q = q.astype(np.float16)
     out, lse = reference.decode(
         q, x.k, x.v, p.lengths, ring_starts=p.starts, mask_type=p.mask_type, window=p.window,
         softcap=0.0 if p.family == "peer" else p.softcap, sinks=x.sinks,
     )  # fmt: skip
-    return out @ x.rotation if p.undo else out, lse
+    return reference.unrotate(out, x.signs) if p.undo else out, lse
 
 
 @functools.cache
@@ -166,46 +165,50 @@ def params(p):
     return struct("fa_vec_tq_hb_params", **shared, codebook_bits=bits, fuse_fwht_pre=p.fuse, nsg=p.nsg)
 
 
-def run(p, x=None, *, texts=source, **device_options):
-    """Dispatch the problem's kernels and return the output and the LSE, or None for that."""
+def run(p, x=None, *, texts=source, optional=None, **device_options):
+    """Dispatch the problem's kernels and return the output and the LSE, which is NaN if it is not asked for.
+
+    `texts` gives the text of a room, `optional` says which of the constants `BATCH`, `SINKS` and `LSE` to set.
+    """
     x = operands(p) if x is None else x
+    optional = ((BATCH, SINKS, LSE) if p.batched else ()) if optional is None else optional
     device = tuple(sorted(device_options.items()))
     (room, name), (reduce_room, reduce_name) = names(p)
     split = p.nwg > 1
     out = np.full(x.q.shape, np.nan, np.float32)
     rows = out.size // p.dim
     tmp = np.full(rows * p.nwg * (p.dim + 2), np.nan, np.float32) if split else out
-    lse = np.full(out.shape[:3], np.nan, np.float32) if p.lse else None
+    lse = np.full(out.shape[:3], np.nan, np.float32)
+    untouched = lse.copy()
 
-    constants, options = {}, {}
-    if p.batched:
-        constants[BATCH] = True
-        options = {7: struct("fa_decode_batch", batch=len(p.lengths), q_len=p.q_len)}
-    first = dict(constants)
-    slots = {0: params(p), 1: x.q, **dict(enumerate([*x.caches, tmp], 2)), **options}
-    if p.batched:
+    batch = {7: struct("fa_decode_batch", batch=len(p.lengths), q_len=p.q_len)} if BATCH in optional else {}
+    constants = dict.fromkeys(optional, True)
+    slots = {0: params(p), 1: x.q, **dict(enumerate([*x.caches, tmp], 2)), **batch}
+    if batch:
         slots |= {8: np.array(p.lengths, np.uint32), 9: np.array(p.starts, np.uint32)}
-    if p.sinks:
-        first[SINKS], slots[10] = True, x.sinks
-    if p.lse and not split:
-        first[LSE], slots[11] = True, lse
-    if p.fuse and p.signs:
-        first[SIGNS], slots[12] = True, x.signs
+    if SINKS in optional:
+        slots[10] = x.sinks
+    if LSE in optional:
+        slots[11] = untouched if split else lse
     if p.family.startswith("hb"):
-        first[BITS] = int(p.family[2:])
+        constants[BITS] = int(p.family[2:])
+    if p.fuse and p.signs:
+        constants[SIGNS], slots[12] = True, x.signs
     padded = max(p.dim, 128)
-    kernel(texts(room), name, tuple(first.items()), device)(
+    kernel(texts(room), name, tuple(constants.items()), device)(
         slots,
         threadgroups=(p.q_len, p.heads[0], p.nwg * len(p.lengths)),
         threads=(32, p.nsg, 1),
         threadgroup_memory={0: 2 * (padded + p.nsg * (128 + 2 * padded))},
     )
+    assert np.isnan(untouched).all()
     if split:
-        slots = {0: struct("fa_vec_reduce_params", nrows=rows), 1: tmp, 2: out, **options}
+        constants = {constant: True for constant in optional if constant != SINKS}
+        slots = {0: struct("fa_vec_reduce_params", nrows=rows), 1: tmp, 2: out, **batch}
         if p.family != "peer":
             slots[3] = metal.uint(p.nwg)
-        if p.lse:
-            constants[LSE], slots[4] = True, lse
+        if LSE in optional:
+            slots[4] = lse
         if p.undo and p.signs:
             constants[SIGNS], slots[12] = True, x.signs
         kernel(texts(reduce_room), reduce_name, tuple(constants.items()), device)(
@@ -214,16 +217,23 @@ def run(p, x=None, *, texts=source, **device_options):
     return out, lse
 
 
-def check(p, **device_options):
-    """Run the problem and compare it with the oracle; return the output."""
+@functools.lru_cache(maxsize=2)
+def answers(p):
+    """Return the operands, and the outputs and LSE for queries as the kernel and as the caller has them."""
     x = operands(p)
-    out, lse = run(p, x, **device_options)
-    exact = expected(p, x, rounded=p.family in ROUNDS_QUERY)
-    found = reference.error(out, exact[0])
+    kept = expected(p, x, rounded=False)
+    return x, expected(p, x, rounded=True) if p.family in ROUNDS_QUERY else kept, kept
+
+
+def check(p, **how):
+    """Run the problem, compare it with the oracle, and return the output."""
+    # How the work is split up changes neither question nor answer.
+    x, (exact, exact_lse), (kept, _) = answers(p.but(nwg=1, nsg=1))
+    out, lse = run(p, x, **how)
+    found = reference.error(out, exact)
     assert found <= 1e-5, f"error {found:.3g}: {p}"
-    if p.family in ROUNDS_QUERY:
-        found = reference.error(out, expected(p, x, rounded=False)[0])
-        assert found <= 1e-3, f"error {found:.3g} with the query as it was: {p}"
-    if p.lse:
-        np.testing.assert_allclose(lse, exact[1], rtol=0, atol=1e-5, err_msg=str(p))
+    found = reference.error(out, kept)
+    assert found <= 1e-3, f"error {found:.3g} with the query as it was: {p}"
+    if p.batched:
+        np.testing.assert_allclose(lse, exact_lse, rtol=0, atol=1e-5, err_msg=str(p))
     return out
