@@ -40,10 +40,10 @@ struct decode_vec {
   ulong rows;        // how many of those there are
   ulong query;       // row of Q, O and LSE, which lie sequence, head, query
   ulong cache;       // the cache's row that has slot 0 of this sequence and kv head
-  ulong capacity;    // slots of the cache
-  ulong ring_start;  // slot of key 0
-  ulong begin;       // the first key that is attended ...
-  ulong end;         // ... and the one after the last
+  uint capacity;     // slots of the cache
+  uint ring_start;   // slot of key 0
+  uint begin;        // the first key that is attended ...
+  uint end;          // ... and the one after the last
   uint splits;       // work-groups that share these keys ...
   uint split;        // ... and which one this is
   float scale;
@@ -117,15 +117,17 @@ struct decode_vec {
   inline void attend(Rows keys, Rows values) {
     const ulong stride = 32ul * splits * simdgroups;
     for (ulong first = begin + 32ul * (split * simdgroups + simdgroup); first < end; first += stride) {
-      const int valid = end - first < 32 ? int(end - first) : 32;
-      const float score = scores(keys, first, valid);
+      const uint valid = metal::min(end - uint(first), 32u);
+      const ulong slot = ring_start + first;
+      const uint first_slot = uint(slot < capacity ? slot : slot - capacity);
+      const float score = scores(keys, first_slot, valid);
       const bool attended = lane < valid;
       const float next = metal::max(maximum, metal::simd_max(attended ? score : maximum));
       const float factor = next > maximum ? metal::precise::exp(maximum - next) : 1.0f;
       const float weight = attended ? metal::precise::exp(score - next) : 0.0f;
       maximum = next;
       sum = sum * factor + metal::simd_sum(weight);
-      gather(values, first, valid, weight, factor);
+      gather(values, first_slot, valid, weight, factor);
     }
   }
 
@@ -174,20 +176,21 @@ struct decode_vec {
  private:
   static constant constexpr int bank_size = D + 2;
 
-  /// The cache's row of a key. Keys from `end` on have none; the last one's stands in, whose results are dropped.
-  inline ulong row_of(ulong key) {
-    const ulong slot = ring_start + (key < end ? key : end - 1);
+  /// The cache's row of key `i` of a chunk whose first has this slot. Where there are less than 32 keys, the last one
+  /// stands in for those that are missing; what becomes of it is dropped.
+  inline ulong row_of(uint first_slot, uint i, uint valid) {
+    const uint slot = first_slot + metal::min(i, valid - 1);
     return cache + (slot < capacity ? slot : slot - capacity);
   }
 
-  /// Scores of the `valid` keys from `first` on; lane l gets that of key l.
-  inline float scores(Rows keys, ulong first, int valid) {
+  /// Scores of a chunk's keys; lane l gets that of key l.
+  inline float scores(Rows keys, uint first_slot, uint valid) {
     float score = 0.0f;
-    for (int group = 0; group < valid; group += 8) {
+    for (uint group = 0; group < valid; group += 8) {
       float part[8];
       FA_UNROLL
-      for (int i = 0; i < 8; i++) {
-        const ulong from = row_of(first + group + i);
+      for (uint i = 0; i < 8; i++) {
+        const ulong from = row_of(first_slot, group + i, valid);
         float k[count];
         keys.read(from, lane, k);
         float dot = 0.0f;
@@ -204,17 +207,17 @@ struct decode_vec {
     return softcap > 0.0f ? softcap * metal::precise::tanh(score / softcap) : score;
   }
 
-  /// O = factor * O + weights . V; lane l has the weight of key `first` + l. The chunk is summed on its own first.
-  inline void gather(Rows values, ulong first, int valid, float weight, float factor) {
+  /// O = factor * O + weights . V; lane l has the weight of key l. The chunk is summed on its own first.
+  inline void gather(Rows values, uint first_slot, uint valid, float weight, float factor) {
     float chunk[count];
     FA_UNROLL
     for (int e = 0; e < count; e++) {
       chunk[e] = 0.0f;
     }
-    for (int group = 0; group < valid; group += 8) {
+    for (uint group = 0; group < valid; group += 8) {
       FA_UNROLL
-      for (int i = 0; i < 8; i++) {
-        const ulong from = row_of(first + group + i);
+      for (uint i = 0; i < 8; i++) {
+        const ulong from = row_of(first_slot, group + i, valid);
         const float w = metal::simd_shuffle(weight, ushort(group + i)) * values.factor(from, lane);
         float v[count];
         values.read(from, lane, v);

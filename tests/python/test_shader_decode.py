@@ -23,7 +23,9 @@ from tests.python.decode_shaders import (
 )
 
 LENGTHS = (1, 31, 32, 33, 511, 512, 513, 1025)
-BOTH = pytest.mark.parametrize(("family", "dim"), [(f, d) for f in FAMILIES for d in HEAD_DIMS])
+# 5 and 6 bits differ from 8 in the table alone: they need not have every head dimension.
+KERNELS = [(f, d) for f in FAMILIES for d in {"hb5": (64, 512), "hb6": (128, 256)}.get(f, HEAD_DIMS)]
+BOTH = pytest.mark.parametrize(("family", "dim"), KERNELS)
 EACH = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -88,7 +90,7 @@ def test_softcap_and_sinks(family, dim):
 # --------------------------------------------------------------------------------------- and with none of them
 
 
-@pytest.mark.parametrize(("family", "dim"), [*((f, 256) for f in FAMILIES), ("tq", 512), ("hb8", 512), ("f32", 64)])
+@pytest.mark.parametrize(("family", "dim"), [*((f, 64) for f in FAMILIES), ("hb8", 256), ("hb8", 512)])
 def test_one_query_of_one_sequence(family, dim):
     plain = Problem(family, dim, (8, 2), capacity=300)
     for nwg in (1, 32):
