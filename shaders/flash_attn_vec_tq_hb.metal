@@ -49,7 +49,7 @@ template <int D>
   keys.codes = K;
   keys.norms = K_norms;
   keys.table = memory;
-  keys.unit = fa::norm_unit<D>(params.scale_factor_d512);
+  keys.scale_factor = params.scale_factor_d512;
   rows values = keys;
   values.codes = V;
   values.norms = V_norms;

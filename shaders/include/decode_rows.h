@@ -8,7 +8,7 @@
 
 #include <metal_stdlib>
 
-#include "fwht.h"
+#include "kv_codec_v1.h"
 #include "unroll.h"
 
 namespace fa {
@@ -80,12 +80,6 @@ inline void stage_table(constant const float *centroids, threadgroup float *tabl
   }
 }
 
-/// What version-1 norms are multiplied by: with one norm a row it is that of the whole row.
-template <int D>
-inline float norm_unit(float scale_factor_d512) {
-  return D <= 256 ? inverse_sqrt<D>() : scale_factor_d512 < 1e-6f ? 1.0f : 1.0f / scale_factor_d512;
-}
-
 /// Rows of table indices with float norms: one a row, or, for D = 512, one for each half of a row.
 template <int D>
 struct coded_rows {
@@ -95,9 +89,9 @@ struct coded_rows {
   device const uchar *codes;
   device const float *norms;
   threadgroup const float *table;
-  float unit;  // what a norm is multiplied by
+  float scale_factor;  // of D = 512
 
-  inline float factor(ulong row, ushort lane) { return (D > 256 ? norms[row * 2 + lane / 16] : norms[row]) * unit; }
+  inline float factor(ulong row, ushort lane) { return scale_v1<D>(norms + row * norms_v1<D>(), scale_factor, lane); }
 };
 
 /// A byte for each coordinate.

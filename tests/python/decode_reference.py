@@ -1,4 +1,4 @@
-"""The oracle of the decode kernels: attention over caches in float64, and what coded caches stand for."""
+"""The oracle of the decode kernels: attention over caches in float64."""
 
 from __future__ import annotations
 
@@ -65,45 +65,16 @@ def decode(
     return out, lse
 
 
-def decoded(centroids, codes, norms, *, scale_factor=1.0):
-    """Return what codes [..., D] of version 1 stand for; D = 512 has two norms a row."""
-    dim = codes.shape[-1]
-    values = np.asarray(centroids, np.float64)[codes]
-    norms = np.asarray(norms, np.float64)
-    if dim == 512:
-        return values * np.repeat(norms, 256, axis=-1) / scale_factor
-    return values * norms[..., None] / dim**0.5
-
-
-def nibbles(packed):
-    """Return the codes of packed bytes [..., D / 2], the even coordinate from the low half."""
-    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
-
-
 def rotate(x, signs):
-    """Return R x, R = H diag(s) / sqrt(D), computed in the type of x [..., D]; bit j & 7 of signs[j >> 3] negates j."""
-    return transform(flip(x, signs))
-
-
-def unrotate(x, signs):
-    """Return the inverse of `rotate`."""
-    return flip(transform(x), signs)
-
-
-def flip(x, signs):
-    j = np.arange(x.shape[-1])
-    return np.where((np.asarray(signs)[j >> 3] >> (j & 7)) & 1, -x, x)
-
-
-def transform(x):
-    """Return H x / sqrt(D), by butterflies of rising distance."""
+    """Return R x of vectors [..., D] in float32, rounded where the kernels round; `signs` [D] are +1 and −1."""
+    x = (x * signs).astype(np.float32)
     dim, distance = x.shape[-1], 1
     while distance < dim:
         pairs = x.reshape(*x.shape[:-1], -1, 2, distance)
         low, high = pairs[..., 0, :], pairs[..., 1, :]
         x = np.stack([low + high, low - high], axis=-2).reshape(x.shape)
         distance *= 2
-    return x * x.dtype.type(dim**-0.5)
+    return x * np.float32(dim**-0.5)
 
 
 def error(found, expected):

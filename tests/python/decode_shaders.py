@@ -9,13 +9,14 @@ import ml_dtypes
 import numpy as np
 
 from pyfa import metal
+from tests.python import codec_reference as codec
 from tests.python import decode_reference as reference
+from tests.python.codec_kernels import flattened, struct
 from tests.python.shader_devices import shader_device
-from tests.python.shader_sources import source, struct, table
 
 HEAD_DIMS = (64, 128, 256, 512)
 DENSE = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16, "peer": np.float16}
-CODED = {"tq": "fa_tq4_v1", "hb5": "fa_tq_hb5", "hb6": "fa_tq_hb6", "hb8": "fa_tq_hb8"}
+CODED = {"tq": "tq4_v1", "hb5": "tq_hb5", "hb6": "tq_hb6", "hb8": "tq_hb8"}
 FAMILIES = (*DENSE, *CODED)
 ROUNDS_QUERY = ("peer", *CODED)
 SCALE_FACTOR = 1.25
@@ -46,7 +47,7 @@ class Problem:
     nsg: int = 1
     fuse: bool = False  # the kernel rotates Q
     undo: bool = False  # the second pass takes V's rotation out
-    signs: bool = False  # with a table of its own
+    signs: int = 0  # seed of the table of signs
     seed: int = 0
     poison: bool = True  # everything that no query attends becomes NaN
 
@@ -75,7 +76,6 @@ class Operands:
     k: np.ndarray
     v: np.ndarray
     sinks: np.ndarray
-    signs: np.ndarray
 
 
 def operands(p):
@@ -98,32 +98,27 @@ def operands(p):
             values.append(data)
             continue
         packed = rng.integers(0, 256, (*rows, p.dim // 2 if p.family == "tq" else p.dim), dtype=np.uint8)
-        centroids = table(CODED[p.family] + "_centroids")
-        codes = reference.nibbles(packed) if p.family == "tq" else packed & (len(centroids) - 1)
         norms = rng.uniform(0.3, 0.9, (*rows, 2) if p.dim == 512 else rows).astype(np.float32)
         norms *= 1 if p.dim == 512 else p.dim**0.5
         norms[unused] = np.nan
         caches += [packed, norms]
-        values.append(reference.decoded(centroids, codes, norms, scale_factor=SCALE_FACTOR))
+        values.append(codec.decode_v1(packed, norms, CODED[p.family], p.dim, SCALE_FACTOR))
     sinks = rng.standard_normal(heads, dtype=np.float32) * 2 if p.sinks else np.full(heads, -np.inf, np.float32)
-    signs = table("fa_default_signs").astype(np.uint8)[: p.dim // 8]
-    if p.signs:
-        signs = rng.integers(0, 256, p.dim // 8, dtype=np.uint8)
-    return Operands(q, caches, *values, sinks, signs)
+    return Operands(q, caches, *values, sinks)
 
 
 def expected(p, x, *, rounded):
     """Return the oracle's output and LSE; `rounded` for queries that are rounded to half first."""
-    q = x.q if rounded else x.q.astype(np.float64)
+    q = x.q
     if p.fuse:
-        q = reference.rotate(q, x.signs)
+        q = reference.rotate(q, codec.signs(p.dim, p.signs)) if rounded else codec.rotate(q, p.signs)
     if rounded:
         q = q.astype(np.float16)
     out, lse = reference.decode(
         q, x.k, x.v, p.lengths, ring_starts=p.starts, mask_type=p.mask_type, window=p.window,
         softcap=0.0 if p.family == "peer" else p.softcap, sinks=x.sinks,
     )  # fmt: skip
-    return reference.unrotate(out, x.signs) if p.undo else out, lse
+    return codec.unrotate(out, p.signs) if p.undo else out, lse
 
 
 @functools.cache
@@ -165,6 +160,11 @@ def params(p):
     return struct("fa_vec_tq_hb_params", **shared, codebook_bits=bits, fuse_fwht_pre=p.fuse, nsg=p.nsg)
 
 
+def source(room):
+    """Return the whole text of a room."""
+    return flattened(f"{room}.metal")
+
+
 def run(p, x=None, *, texts=source, optional=None, **device_options):
     """Dispatch the problem's kernels and return the output and the LSE, which is NaN if it is not asked for.
 
@@ -181,6 +181,7 @@ def run(p, x=None, *, texts=source, optional=None, **device_options):
     lse = np.full(out.shape[:3], np.nan, np.float32)
     untouched = lse.copy()
 
+    signs = np.frombuffer(codec.sign_table(p.signs)[: p.dim // 8], np.uint8)
     batch = {7: struct("fa_decode_batch", batch=len(p.lengths), q_len=p.q_len)} if BATCH in optional else {}
     constants = dict.fromkeys(optional, True)
     slots = {0: params(p), 1: x.q, **dict(enumerate([*x.caches, tmp], 2)), **batch}
@@ -193,7 +194,7 @@ def run(p, x=None, *, texts=source, optional=None, **device_options):
     if p.family.startswith("hb"):
         constants[BITS] = int(p.family[2:])
     if p.fuse and p.signs:
-        constants[SIGNS], slots[12] = True, x.signs
+        constants[SIGNS], slots[12] = True, signs
     padded = max(p.dim, 128)
     kernel(texts(room), name, tuple(constants.items()), device)(
         slots,
@@ -210,7 +211,7 @@ def run(p, x=None, *, texts=source, optional=None, **device_options):
         if LSE in optional:
             slots[4] = lse
         if p.undo and p.signs:
-            constants[SIGNS], slots[12] = True, x.signs
+            constants[SIGNS], slots[12] = True, signs
         kernel(texts(reduce_room), reduce_name, tuple(constants.items()), device)(
             slots, threadgroups=rows, threads=32 * p.nwg, threadgroup_memory={0: 4 * p.dim} if p.undo else None
         )

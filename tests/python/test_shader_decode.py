@@ -138,7 +138,7 @@ def test_merging_takes_the_rotation_out(dim):
 
 @pytest.mark.parametrize("dim", [64, 512])
 def test_signs_of_ones_own(dim):
-    check(Problem("hb8", dim, kv_lens=(40,), capacity=40, fuse=True, undo=True, signs=True, nwg=4))
+    check(Problem("hb8", dim, kv_lens=(40,), capacity=40, fuse=True, undo=True, signs=7, nwg=4))
 
 
 # -------------------------------------------------------------------------------------------------- invariants

@@ -10,9 +10,8 @@ import pytest
 
 import pyfa
 from tests.python.decode_reference import WINDOW
-from tests.python.decode_shaders import Problem, check, names, operands, run
+from tests.python.decode_shaders import Problem, check, names, operands, run, source
 from tests.python.shader_devices import CHECKED, SCHEDULES, STRICT
-from tests.python.shader_sources import source
 
 BARRIER = re.compile(r"^\s*(?:threadgroup|simdgroup)_barrier\(.*\);$", re.MULTILINE)
 
