@@ -106,7 +106,7 @@ struct decode_vec {
 
   inline void load_query(device const float *Q) { layout::load(Q + query * D, lane, q); }
 
-  /// Where the layout of the cache says that queries are halves.
+  /// What the rooms with codes and the peer port promise: the query has the precision of half.
   inline void round_query() {
     FA_UNROLL
     for (int e = 0; e < count; e++) {

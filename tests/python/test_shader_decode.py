@@ -199,6 +199,24 @@ def test_scores_of_any_size(family):
         assert reference.error(out, expected(problem, x, rounded=False)[0]) <= 1e-5
 
 
+@pytest.mark.parametrize("family", ["f16", "hb8"])
+def test_offsets_beyond_32_bits(family):
+    """The second head of a cache of 8 GiB; the system gives memory only where it is touched."""
+    few = Problem(family, 512, (2, 2), kv_lens=(40,), capacity=40, nwg=32)
+    capacity = (1 << 32) // (512 * operands(few).caches[0].itemsize) + 3
+    many = few.but(kv_lens=(capacity,), capacity=capacity, mask_type=WINDOW, window=40)
+    x = operands(few)
+    exact = expected(few, x, rounded=family == "hb8")[0]
+    try:
+        caches = [np.zeros((*cache.shape[:2], capacity, *cache.shape[3:]), cache.dtype) for cache in x.caches]
+    except MemoryError:
+        pytest.skip("not that much address space")
+    for large, small in zip(caches, x.caches, strict=True):
+        large[:, :, -40:] = small
+    x.caches = caches
+    assert reference.error(run(many, x)[0], exact) <= 1e-5
+
+
 def test_lengths_beyond_the_capacity_are_the_capacity():
     problem = Problem("f32", 64, kv_lens=(40,), capacity=40)
     x = operands(problem)
