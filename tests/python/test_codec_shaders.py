@@ -319,6 +319,15 @@ def test_version_1_keeps_the_last_tokens_of_a_ring(rooms, name):
     assert (before.data == UNTOUCHED).all()
 
 
+@pytest.mark.parametrize(("name", "unused"), [("tq_hb5", 0xE0), ("tq_hb6", 0xC0)])
+def test_bits_that_no_code_has_are_not_read(rooms, name, unused):
+    cache = Cache(name, 64, 2, capacity=1)
+    rooms.encode_v1(vectors(16, 1, 6, 64)[:, 4:].copy(), cache, 0)
+    expected = rooms.decode_v1(cache, 0)
+    cache.data |= np.uint8(unused)
+    np.testing.assert_array_equal(rooms.decode_v1(cache, 0), expected)
+
+
 def test_the_probe_gets_what_is_looked_up(rooms):
     x = vectors(11, 3, 2, 512)
     cache, probe = Cache("tq4_v1", 512, 2, capacity=3), np.zeros((3, 2, 512), np.float32)
