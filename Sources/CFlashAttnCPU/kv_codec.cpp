@@ -111,7 +111,7 @@ const char *run_hadamard(const HadamardKernel &kernel, const sm_dispatch &dispat
   problem.batch = 1;
   problem.kv_heads = params.num_kv_heads;
   slots.require("threadgroups in x", dispatch.threadgroups[0], params.num_kv_heads, UINT64_MAX);
-  problem.tokens = problem.last_token = int64_t(tokens);
+  problem.tokens = problem.all_tokens = int64_t(tokens);
   problem.head_dim = kernel.head_dim;
   problem.capacity = params.cache_capacity;
   problem.ring = params.is_sliding != 0;
@@ -145,7 +145,7 @@ const char *run_kv_encode(const KvKernel &kernel, const sm_dispatch &dispatch) {
   problem.batch = covered(params.batch, dispatch.threadgroups[2]);
   problem.kv_heads = params.kv_heads;
   problem.tokens = covered(params.n_tokens, dispatch.threadgroups[0]);
-  problem.last_token = params.n_tokens;
+  problem.all_tokens = params.n_tokens;
   slots.require("threadgroups in y", dispatch.threadgroups[1], params.kv_heads, UINT64_MAX);
   if (problem.batch == 0 || problem.kv_heads == 0 || problem.tokens == 0) return slots.error;
   const int64_t counts[3] = {problem.batch, problem.kv_heads, problem.tokens};

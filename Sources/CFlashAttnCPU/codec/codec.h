@@ -51,7 +51,7 @@ FA_INLINE void encode_vector(const EncodeProblem &p, int64_t token, int64_t head
   int64_t slot = (p.write_positions == nullptr ? p.write_pos : load<uint32_t>(p.write_positions + b * 4)) + token;
   if (p.ring) {
     // Of tokens that share a slot the last one stays.
-    if (token + p.capacity <= p.last_token) return;
+    if (token + p.capacity < p.all_tokens) return;
     slot %= p.capacity;
   } else if (slot >= p.capacity) {
     return;

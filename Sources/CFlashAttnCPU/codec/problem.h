@@ -21,7 +21,7 @@ struct FwhtProblem {
 /// Tokens to append to a cache [batch, kv_heads, capacity].
 struct EncodeProblem {
   int64_t batch, kv_heads, tokens;
-  int64_t last_token;  ///< of those that are appended, whether they are here or not
+  int64_t all_tokens;  ///< that are appended, whether they are here or not
   int head_dim;
   uint32_t capacity;
   bool ring;  ///< position p is kept in slot p mod capacity
