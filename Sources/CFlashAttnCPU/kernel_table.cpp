@@ -1,4 +1,5 @@
 #include "flash_attn_cpu.h"
+#include "flash_attn_decode.h"
 #include "flash_attn_params.h"
 #include "flash_attn_prefill.h"
 #include "flash_attn_vec.h"
@@ -25,7 +26,7 @@ constexpr int simdgroups(int tile_rows) { return tile_rows / 8; }
 #define FA_BLK(DTYPE, SUFFIX) constexpr MaskKernel blk_##DTYPE = {"flash_attn_prefill_blk_" SUFFIX, Elem::DTYPE};
 #define FA_MASK_FILL(DTYPE, SUFFIX) \
   constexpr MaskKernel mask_fill_##DTYPE = {"flash_attn_prefill_mask_fill_" SUFFIX, Elem::DTYPE};
-#define FA_FWHT(D, NAME, FLIP) constexpr FwhtKernel fwht_##NAME##_##D = {#NAME "_f32_d" #D, D, Flip::FLIP};
+#define FA_FWHT(D, NAME, FLIP) constexpr FwhtKernel NAME##_##D = {#NAME "_f32_d" #D, D, Flip::FLIP};
 #define FA_HADAMARD(D, NAME, NIBBLES, SEQUENCE) \
   constexpr HadamardKernel hadamard_##NAME##_##D = {"hadamard_quantize_kv_" #NAME "_d" #D, D, NIBBLES, SEQUENCE};
 #define FA_TQ_DEQUANTIZE(D, NAME, NIBBLES) constexpr TqDequantizeKernel NAME##_##D = {#NAME "_d" #D, D, NIBBLES};
@@ -43,6 +44,9 @@ constexpr int simdgroups(int tile_rows) { return tile_rows / 8; }
 #define FA_VEC_REDUCE(D)                                                                          \
   constexpr VecReduceKernel vec_reduce_##D = {"flash_attn_vec_reduce_dk" #D, D, false, 0};        \
   constexpr VecReduceKernel vec_reduce_undo_##D = {"flash_attn_vec_reduce_tq_hb_undo_dk" #D, D, true, 0};
+#define FA_DECODE(DTYPE, D)                                                                          \
+  constexpr DecodeKernel decode_##DTYPE##_##D = {"flash_attn_decode_" #DTYPE "_d" #D, Elem::DTYPE, D}; \
+  constexpr DecodeKernel decode_merge_##DTYPE##_##D = {"flash_attn_decode_merge_" #DTYPE "_d" #D, Elem::DTYPE, D};
 #include "cpu_kernels.def"
 
 /// The shader's threadgroup memory: a tile of K and one of V, their rows padded by 16 bytes. A lone simdgroup shares no
@@ -85,6 +89,9 @@ const sm_native_kernel kernels[] = {
 #define FA_VEC_REDUCE(D)                                                                   \
   row<VecReduceKernel, vec_reduce_##D, run_vec_reduce>(vec_reduce_signature, 1024, 0), \
       row<VecReduceKernel, vec_reduce_undo_##D, run_vec_reduce>(vec_reduce_undo_signature, 1024, 0),
+#define FA_DECODE(DTYPE, D)                                                                                \
+  row<DecodeKernel, decode_##DTYPE##_##D, run_decode>(decode_signature, D > 128 ? 128 : 256, 0),           \
+      row<DecodeKernel, decode_merge_##DTYPE##_##D, run_decode_merge>(decode_merge_signature, 256, 7 * D * 4),
 #include "cpu_kernels.def"
 };
 

@@ -87,10 +87,11 @@ struct DecodeTasks {
   FA_METHOD uint64_t scratch_bytes() const { return query_bytes() + task_count() * result_bytes(); }
 };
 
-/// Norms of a block's rows times the side's factor, `halves` for each row; zeros behind the last.
-FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int count, float *to) {
+/// Norms of rows times the side's factor, `halves` for each row.
+FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int count, float (&to)[2][column_stride],
+                          int first) {
   for (int h = 0; h < halves; h++) {
-    float *half = to + h * row_block;
+    float *half = to[h] + first;
     int k = 0;
     if (halves == 1) {
       for (; k + VW <= count; k += VW) {
@@ -100,7 +101,6 @@ FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int co
       }
     }
     for (; k < count; k++) half[k] = load_norm(side.norms, (row + k) * halves + h, side.norms_f16) * side.factor;
-    for (; k < (count + VW - 1) / VW * VW; k++) half[k] = 0.0f;
   }
 }
 
@@ -113,50 +113,68 @@ struct Chunk {
   const float *queries;
   int64_t cache;  ///< row of slot 0
   ChunkResult &result;
-  alignas(64) float scores[2][most_columns + 3][row_block];  // a range of columns is rounded up
-  alignas(64) float weights[2][most_columns][row_block];
-  alignas(64) float k_norms[2][row_block], v_norms[2][row_block];
+  alignas(64) float scores[2][most_columns + 3][column_stride];  // a range of columns is rounded up
+  alignas(64) float weights[2][most_columns][column_stride];
+  alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
   float decay[most_columns];
 
-  /// Columns [first, first + count) attend `keys` keys from a slot on.
+  /// Columns [first, first + count) attend `keys` keys from a slot on. Where the ring's end is among them makes no
+  /// difference to what is computed.
   FA_METHOD void attend_block(int64_t slot, int keys, int first, int count) {
-    const int64_t row = cache + slot;
+    const int64_t to_end = p.capacity - slot;
+    const int before = to_end < keys ? int(to_end) : keys;
     const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
     const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
-    if (k_halves > 0) read_norms(p.k, row, k_halves, keys, k_norms[0]);
-    if (v_halves > 0) read_norms(p.v, row, v_halves, keys, v_norms[0]);
-    const int units = p.head_dim / unit_size;
-
-    const RowRange k_rows = rows_of(p.k, row, keys);
-    const int dots = k_halves == 2 ? 2 : 1;
-    for (int h = 0; h < dots; h++) {
-      passes[int(p.k.format->rows)].dots[log2_up(count)](k_rows, h * units / dots, (h + 1) * units / dots,
-                                                         queries + first * p.head_dim, scores[h][first]);
+    dot(slot, before, 0, first, count, k_halves);
+    if (before < keys) dot(0, keys - before, before, first, count, k_halves);
+    if (v_halves > 0) {
+      read_norms(p.v, cache + slot, v_halves, before, v_norms, 0);
+      read_norms(p.v, cache, v_halves, keys - before, v_norms, before);
     }
     for (int c = first; c < first + count; c++) {
       decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, keys,
                                weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
     }
+    gather(slot, before, 0, first, count, v_halves);
+    if (before < keys) {
+      for (int c = first; c < first + count; c++) decay[c] = 1.0f;
+      gather(0, keys - before, before, first, count, v_halves);
+    }
+  }
 
-    const RowRange v_rows = rows_of(p.v, row, keys);
+ private:
+  /// Scores of keys that lie one after the other, from key `at` of the block on.
+  FA_METHOD void dot(int64_t slot, int keys, int at, int first, int count, int halves) {
+    const RowRange rows = rows_of(p.k, slot, keys);
+    const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
+    for (int h = 0; h < parts; h++) {
+      passes[int(p.k.format->rows)].dots[log2_up(count)](rows, h * units / parts, (h + 1) * units / parts,
+                                                         queries + first * p.head_dim, scores[h][first] + at);
+    }
+    read_norms(p.k, cache + slot, halves, keys, k_norms, at);
+  }
+
+  /// Adds the weighted values of those keys.
+  FA_METHOD void gather(int64_t slot, int keys, int at, int first, int count, int halves) {
+    const RowRange rows = rows_of(p.v, slot, keys);
+    const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     // Columns that do not attend must not see these values, not even with a weight of 0.
     const bool all = count == columns;
     for (int done = 0; done < count;) {
       const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
       const int c = first + done;
-      const int sums = v_halves == 2 ? 2 : 1;
-      for (int h = 0; h < sums; h++) {
-        passes[int(p.v.format->rows)].gather[size](v_rows, h * units / sums, (h + 1) * units / sums, weights[h][c],
-                                                   decay + c, result.values() + c * p.head_dim);
+      for (int h = 0; h < parts; h++) {
+        passes[int(p.v.format->rows)].gather[size](rows, h * units / parts, (h + 1) * units / parts,
+                                                   weights[h][c] + at, decay + c,
+                                                   result.values() + c * p.head_dim);
       }
       done += 1 << size;
     }
   }
 
- private:
-  FA_METHOD RowRange rows_of(const CacheSide &side, int64_t row, int keys) const {
+  FA_METHOD RowRange rows_of(const CacheSide &side, int64_t slot, int keys) const {
     const int64_t bytes = side.format->row_bytes(p.head_dim);
-    return {side.format, side.data + row * bytes, bytes, p.head_dim, keys};
+    return {side.format, side.data + (cache + slot) * bytes, bytes, p.head_dim, keys};
   }
 };
 
@@ -186,11 +204,8 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
   const int64_t ring_start =
       (p.ring_starts == nullptr ? p.ring_start : load<uint32_t>(p.ring_starts + b * 4)) % p.capacity;
   for (int64_t key = begin; key < end;) {
-    // As far as the same columns attend and memory goes on.
-    int64_t slot = ring_start + key;
-    if (slot >= p.capacity) slot -= p.capacity;
-    int64_t until = key + (p.capacity - slot);
-    if (until > end) until = end;
+    // As far as the same columns attend.
+    int64_t until = key + row_block < end ? key + row_block : end;
     int first = columns, last = 0;
     for (int token = first_token; token <= last_token; token++) {
       const KeyRange attended = t.keys(b, token);
@@ -201,8 +216,8 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
       if (from < first) first = from < 0 ? 0 : from;
       last = to < columns ? to : columns;
     }
-    if (until > key + row_block) until = key + row_block;
-    if (first < last) chunk.attend_block(slot, int(until - key), first, last - first);
+    const int64_t slot = ring_start + key;
+    if (first < last) chunk.attend_block(slot < p.capacity ? slot : slot - p.capacity, int(until - key), first, last - first);
     key = until;
   }
 }

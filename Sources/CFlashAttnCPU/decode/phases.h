@@ -8,7 +8,8 @@
 
 namespace fa::FA_ISA {
 
-constexpr int row_block = 64;
+constexpr int row_block = 64;  ///< keys worked on together
+constexpr int column_stride = row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
 constexpr int key_prefetch = 4096;  ///< bytes ahead
 constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
 
@@ -29,7 +30,7 @@ FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 3);
 }
 
-/// sums[c * row_block + k] = units [first, last) of row k . column c of q. KeyRange are taken VW at a time; what stands
+/// sums[c * column_stride + k] = units [first, last) of row k . column c of q. KeyRange are taken VW at a time; what stands
 /// behind the last one is of no use.
 template <RowFormat F, int columns>
 FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
@@ -73,7 +74,7 @@ FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float
       vf lines[VW];
       FA_UNROLL
       for (int i = 0; i < VW; i++) lines[i] = load<vf>(partial[c][i]);
-      store(sums + c * row_block + k0, sum_rows(lines));
+      store(sums + c * column_stride + k0, sum_rows(lines));
     }
   }
 }
@@ -95,7 +96,7 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
     reader.template read<P>(row, u, x);
     FA_UNROLL
     for (int c = 0; c < columns; c++) {
-      const vf weight = splat(weights[c * row_block + k]);
+      const vf weight = splat(weights[c * column_stride + k]);
       FA_UNROLL
       for (int v = 0; v < vectors; v++) acc[c][v] = fma(x[v], weight, acc[c][v]);
     }
@@ -107,7 +108,7 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
   }
 }
 
-/// Column c of o = decay[c] times itself + sum over k of weights[c * row_block + k] times row k, in units [first, last).
+/// Column c of o = decay[c] times itself + sum over k of weights[c * column_stride + k] times row k, in units [first, last).
 template <RowFormat F, int columns>
 FA_NOINLINE void gather_values(const RowRange &rows, int first, int last, const float *weights, const float *decay,
                                float *o) {

@@ -37,8 +37,8 @@ FA_INLINE float sum_lanes(vf x) {
 /// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
 /// factor of what has been gathered so far.
 FA_NOINLINE float softmax_block(const DecodeProblem &p, float *dots, const float *dots_2, int k_halves,
-                                const float (&k_norms)[2][row_block], int v_halves,
-                                const float (&v_norms)[2][row_block], int keys, float *weights, float *weights_2,
+                                const float (&k_norms)[2][column_stride], int v_halves,
+                                const float (&v_norms)[2][column_stride], int keys, float *weights, float *weights_2,
                                 float *maximum, float *sum) {
   vf most = splat(-infinity());
   for (int k = 0; k < keys; k += VW) {
