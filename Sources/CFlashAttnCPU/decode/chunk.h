@@ -70,6 +70,12 @@ struct DecodeTasks {
   }
   FA_METHOD uint64_t task_count() const { return task(uint64_t(problem.batch) * problem.kv_heads, 0, 0); }
 
+  /// Whether queries are kept as bf16, for keys that are.
+  FA_METHOD bool pairs() const {
+    const DecodeProblem &p = problem;
+    return has_bf16_dot && p.q.elem == Elem::bf16 && p.rotate_q == nullptr && p.k.format->rows == RowFormat::bf16;
+  }
+
   /// Columns of zeros follow, so that any range of columns can be rounded up.
   FA_METHOD uint64_t query_floats() const { return uint64_t(padded + 4) * problem.head_dim; }
   FA_METHOD float *queries(uint64_t head, int pass) const {
@@ -110,6 +116,7 @@ FA_INLINE int log2_up(int n) { return n <= 1 ? 0 : 32 - __builtin_clz(uint32_t(n
 struct Chunk {
   const DecodeProblem &p;
   int columns;
+  bool pairs;
   const float *queries;
   int64_t cache;  ///< row of slot 0
   ChunkResult &result;
@@ -148,8 +155,9 @@ struct Chunk {
     const RowRange rows = rows_of(p.k, slot, keys);
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     for (int h = 0; h < parts; h++) {
-      passes[int(p.k.format->rows)].dots[log2_up(count)](rows, h * units / parts, (h + 1) * units / parts,
-                                                         queries + first * p.head_dim, scores[h][first] + at);
+      const DotsPass dots = pairs ? pair_dots(log2_up(count)) : passes[int(p.k.format->rows)].dots[log2_up(count)];
+      dots(rows, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (pairs ? 2 : 1),
+           scores[h][first] + at);
     }
     read_norms(p.k, cache + slot, halves, keys, k_norms, at);
   }
@@ -200,7 +208,7 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
   if (result.empty) return;
   __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
 
-  Chunk chunk = {p, columns, t.queries(head, pass), int64_t(head) * p.capacity, result, {}, {}, {}, {}, {}};
+  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), int64_t(head) * p.capacity, result, {}, {}, {}, {}, {}};
   const int64_t ring_start =
       (p.ring_starts == nullptr ? p.ring_start : load<uint32_t>(p.ring_starts + b * 4)) % p.capacity;
   for (int64_t key = begin; key < end;) {

@@ -23,8 +23,12 @@ FA_NOINLINE void prepare_queries(void *context, uint64_t index, uint32_t) {
     for (int c = 0; c < t.columns_of(pass); c++, to += p.head_dim) {
       const int column = pass * most_columns + c;
       const int64_t head = kv_head * t.group + column % t.group, token = column / t.group;
-      read_vector(x, p.q.data + b * p.q.strides[0] + head * p.q.strides[1] + token * p.q.strides[2], p.q.elem,
-                  p.head_dim);
+      const char *from = p.q.data + b * p.q.strides[0] + head * p.q.strides[1] + token * p.q.strides[2];
+      if (t.pairs()) {
+        __builtin_memcpy(t.queries(index, pass) + c * p.head_dim / 2, from, uint64_t(p.head_dim) * 2);
+        continue;
+      }
+      read_vector(x, from, p.q.elem, p.head_dim);
       if (p.rotate_q != nullptr) rotate(x, p.head_dim, p.rotate_q);
       for (int e = 0; e < p.head_dim; e++) to[places.at[e]] = x[e];
     }

@@ -30,12 +30,51 @@ FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 3);
 }
 
-/// sums[c * column_stride + k] = units [first, last) of row k . column c of q. KeyRange are taken VW at a time; what stands
+/// Keys whose sums are kept in registers together.
+template <RowFormat F>
+constexpr int keys_together(int columns) {
+  // Tables of codes take registers, too.
+  const bool bare = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::q8;
+  return columns == 8 ? (bare && vector_registers == 32 ? 2 : 1) : columns == 4 ? 2 : 4;
+}
+
+/// Products of float queries, in the order of the rows.
+template <RowFormat F>
+struct FloatDot : Reader<F> {
+  FA_METHOD FloatDot(const KvFormat &format, int head_dim) : Reader<F>(format, head_dim) {}
+  template <int columns>
+  FA_METHOD void add(const char *row, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
+    vf x[4];
+    this->template read<0>(row, u, x);
+    FA_UNROLL
+    for (int v = 0; v < 4; v++) {
+      FA_UNROLL
+      for (int c = 0; c < columns; c++) {
+        acc[c] = fma(x[v], load<vf>(q + c * head_dim + u * unit_size + v * VW), acc[c]);
+      }
+    }
+  }
+};
+
+/// Products of bf16 queries with bf16 keys, as both are.
+struct PairDot {
+  FA_METHOD PairDot(const KvFormat &, int) {}
+  template <int columns>
+  FA_METHOD void add(const char *row, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
+    FA_UNROLL
+    for (int v = u * 2; v < u * 2 + 2; v++) {
+      const vf x = load<vf>(row + v * VW * 4);
+      FA_UNROLL
+      for (int c = 0; c < columns; c++) acc[c] = dot_bf16(acc[c], x, load<vf>(q + c * (head_dim / 2) + v * VW));
+    }
+  }
+};
+
+/// sums[c * column_stride + k] = units [first, last) of row k . column c of q. Keys are taken VW at a time; what stands
 /// behind the last one is of no use.
-template <RowFormat F, int columns>
+template <RowFormat F, typename Dot, int columns, int keys>
 FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
-  constexpr int keys = columns >= 8 ? 1 : columns == 4 ? 2 : 4;
-  const Reader<F> reader(*rows.format, rows.head_dim);
+  const Dot dot(*rows.format, rows.head_dim);
   alignas(64) float partial[columns][VW][VW];
   for (int k0 = 0; k0 < rows.count; k0 += VW) {
     for (int k1 = 0; k1 < VW; k1 += keys) {
@@ -49,19 +88,10 @@ FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float
         for (int c = 0; c < columns; c++) acc[i][c] = splat(0.0f);
       }
       for (int u = first; u < last; u++) {
-        const float *at = q + u * unit_size;
         FA_UNROLL
         for (int i = 0; i < keys; i++) {
           prefetch_unit<F>(row[i], u, key_prefetch);
-          vf x[4];
-          reader.template read<0>(row[i], u, x);
-          FA_UNROLL
-          for (int v = 0; v < 4; v++) {
-            FA_UNROLL
-            for (int c = 0; c < columns; c++) {
-              acc[i][c] = fma(x[v], load<vf>(at + c * rows.head_dim + v * VW), acc[i][c]);
-            }
-          }
+          dot.add(row[i], u, q, rows.head_dim, acc[i]);
         }
       }
       FA_UNROLL
@@ -136,11 +166,13 @@ FA_NOINLINE void expand_row(const KvFormat &format, const char *row, int head_di
   }
 }
 
+typedef void (*DotsPass)(const RowRange &, int, int, const float *, float *);
+
 /// The passes for 1, 2, 4 and 8 columns.
 struct RowPasses {
   Order order;
   void (*expand)(const KvFormat &, const char *, int, float *);
-  void (*dots[4])(const RowRange &, int, int, const float *, float *);
+  DotsPass dots[4];
   void (*gather[4])(const RowRange &, int, int, const float *, const float *, float *);
 };
 
@@ -148,8 +180,21 @@ template <RowFormat F>
 constexpr RowPasses row_passes() {
   return {Reader<F>::order,
           expand_row<F>,
-          {key_dots<F, 1>, key_dots<F, 2>, key_dots<F, 4>, key_dots<F, 8>},
+          {key_dots<F, FloatDot<F>, 1, keys_together<F>(1)>, key_dots<F, FloatDot<F>, 2, keys_together<F>(2)>,
+           key_dots<F, FloatDot<F>, 4, keys_together<F>(4)>, key_dots<F, FloatDot<F>, 8, keys_together<F>(8)>},
           {gather_values<F, 1>, gather_values<F, 2>, gather_values<F, 4>, gather_values<F, 8>}};
+}
+
+/// Dot products of bf16 queries with bf16 keys; null where there is no instruction for it.
+constexpr DotsPass pair_dots(int log2_columns) {
+  if constexpr (has_bf16_dot) {
+    constexpr DotsPass dots[] = {
+        key_dots<RowFormat::bf16, PairDot, 1, 4>, key_dots<RowFormat::bf16, PairDot, 2, 4>,
+        key_dots<RowFormat::bf16, PairDot, 4, 2>, key_dots<RowFormat::bf16, PairDot, 8, 2>};
+    return dots[log2_columns];
+  } else {
+    return log2_columns < 0 ? nullptr : nullptr;
+  }
 }
 
 /// Indexed by RowFormat.

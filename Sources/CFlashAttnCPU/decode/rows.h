@@ -110,8 +110,20 @@ FA_INLINE vu load_part(const char *part, int u) {
   return (VW > 8 ? (lane_index() < 8 ? vu(words[0]) : vu(words[1])) : vu(words[0])) >> shift;
 }
 
+/// The parts of a unit of codes.
+struct Parts {
+  const char *low, *middle, *top;
+};
+
+template <int packed>
+FA_INLINE Parts parts_of(const char *row, int u, int head_dim) {
+  constexpr int low = packed >= 4 ? 4 : 2;
+  return {row + int64_t(u) * (VW * low / 2), row + head_dim / 2 + int64_t(u) * VW,
+          row + head_dim * (packed - 1) / 8 + int64_t(u) * (VW / 2)};
+}
+
 /// Codes of `bits` bits kept in `packed` of them.
-template <int bits, int packed, bool planes = has_plane_lookup && (bits == 7 || bits == 8)>
+template <int bits, int packed, bool planes = (has_plane_lookup && bits >= 6)>
 struct CodeReader {
   static constexpr Order order = Order::quads;
   CodeTable<bits> table;
@@ -120,23 +132,41 @@ struct CodeReader {
 
   template <int P, int N>
   FA_METHOD void read(const char *row, int u, vf (&x)[N]) const {
-    constexpr int low = packed == 8 ? 8 : packed >= 4 ? 4 : 2;
-    constexpr bool middle = packed == 6 || packed == 7, top = packed == 3 || packed == 5 || packed == 7;
-    const vu lows = load_part<low>(row, u);
-    vu middles = {}, tops = {};
-    if constexpr (middle) middles = load_part<2>(row + head_dim / 2, u) << 4;
-    if constexpr (top) tops = load_part<1>(row + head_dim * (packed - 1) / 8, u) << (packed - 1);
-    FA_UNROLL
-    for (int i = 0; i < N; i++) {
-      const int s = P * N + i;
-      vu code = lows >> (low * s);
-      if constexpr (middle) code = (code & 15) | ((middles >> (2 * s)) & ~15u);
-      if constexpr (top) {
-        constexpr uint32_t below = (1u << (packed - 1)) - 1;
-        code = (code & below) | ((tops >> s) & ~below);
+    constexpr bool parted = packed == 3 || packed >= 5;
+    if constexpr (packed == 8) {
+      look_up<P, 8>(load_part<8>(row, u), x);
+    } else if constexpr (!parted) {
+      look_up<P, packed>(load_part<packed>(row, u), x);
+    } else if constexpr (has_plane_lookup) {
+      const Parts parts = parts_of<packed>(row, u, head_dim);
+      look_up<P, 8>(join_parts<packed>(parts.low, parts.middle, parts.top), x);
+    } else {
+      constexpr int low = packed >= 4 ? 4 : 2;
+      constexpr bool middle = packed >= 6, top = packed != 6;
+      const vu lows = load_part<low>(row, u);
+      vu middles = {}, tops = {};
+      if constexpr (middle) middles = load_part<2>(row + head_dim / 2, u) << 4;
+      if constexpr (top) tops = load_part<1>(row + head_dim * (packed - 1) / 8, u) << (packed - 1);
+      FA_UNROLL
+      for (int i = 0; i < N; i++) {
+        const int s = P * N + i;
+        vu code = lows >> (low * s);
+        if constexpr (middle) code = (code & 15) | ((middles >> (2 * s)) & ~15u);
+        if constexpr (top) {
+          constexpr uint32_t below = (1u << (packed - 1)) - 1;
+          code = (code & below) | ((tops >> s) & ~below);
+        }
+        x[i] = table[code];
       }
-      x[i] = table[code];
     }
+  }
+
+ private:
+  /// A lane's neighbours are `step` bits apart.
+  template <int P, int step, int N>
+  FA_METHOD void look_up(vu codes, vf (&x)[N]) const {
+    FA_UNROLL
+    for (int i = 0; i < N; i++) x[i] = table[codes >> (step * (P * N + i))];
   }
 };
 
@@ -151,10 +181,15 @@ struct CodeReader<bits, packed, true> {
   template <int P, int N>
   FA_METHOD void read(const char *row, int u, vf (&x)[N]) const {
     if constexpr (packed == 8) {
-      table.template read<P, N>(row + int64_t(u) * 64, x);
+      table.template read<P>(load<vu>(row + int64_t(u) * 64), x);
     } else {
-      table.template read_parts<P, N>(row + int64_t(u) * 32, row + head_dim / 2 + int64_t(u) * 16,
-                                      row + head_dim * 6 / 8 + int64_t(u) * 8, x);
+      const Parts parts = parts_of<packed>(row, u, head_dim);
+      const vu codes = join_parts<packed>(parts.low, parts.middle, parts.top);
+      if constexpr (packed == 6) {
+        table.template read<P>(codes, x);
+      } else {
+        table.template read<P>(codes, load<uint64_t>(parts.top), x);
+      }
     }
   }
 };

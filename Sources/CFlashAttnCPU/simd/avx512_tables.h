@@ -44,7 +44,40 @@ struct CodeTable {
 #ifdef FA_VBMI
 constexpr bool has_plane_lookup = true;
 
-/// Codes of 7 or 8 bits. A lookup of bytes gives one plane of 64 floats, and interleaving four of those the floats.
+/// 64 fields of `width` bits as bytes, each from bit `at` on; the other bits are of no use.
+template <int width, int at>
+FA_INLINE vu spread_fields(const char *part) {
+  __m512i fields;
+  if constexpr (width == 4) {
+    fields = _mm512_cvtepu32_epi64(load<__m256i>(part));
+  } else {
+    fields = _mm512_cvtepu16_epi64(load<__m128i>(part));
+  }
+  constexpr uint64_t each = 0x0101010101010101, steps = uint64_t(width) * 0x0706050403020100;
+  const __m512i from = _mm512_set1_epi64(int64_t((steps + (64 - at) * each) & (63 * each)));
+  return __builtin_bit_cast(vu, _mm512_multishift_epi64_epi8(from, fields));
+}
+
+/// 64 codes as bytes, from their parts of 4, 2 and 1 bits. Of those of 7 bits the top one is left out, and those of 6 have
+/// anything above them.
+template <int packed>
+FA_INLINE vu join_parts(const char *low, const char *middle, const char *top) {
+  vu codes;
+  if constexpr (packed == 3) {
+    codes = spread_fields<2, 0>(low) & 0x03030303;
+  } else if constexpr (packed == 5) {
+    codes = spread_fields<4, 0>(low) & 0x0f0f0f0f;
+  } else {
+    codes = (spread_fields<4, 0>(low) & 0x0f0f0f0f) | (spread_fields<2, 4>(middle) & 0xf0f0f0f0);
+  }
+  if constexpr (packed == 3 || packed == 5) {
+    const __m512i bytes = __builtin_bit_cast(__m512i, codes), bit = _mm512_set1_epi8(1 << (packed - 1));
+    codes = __builtin_bit_cast(vu, _mm512_mask_add_epi8(bytes, load<uint64_t>(top), bytes, bit));
+  }
+  return codes;
+}
+
+/// Codes of 6 bits or more; the top one is the sign. A lookup of bytes gives one plane of 64 floats, and interleaving four of those the floats.
 template <int bits>
 struct PlaneTable {
   static constexpr int vectors = bits == 8 ? 2 : 1;
@@ -55,31 +88,24 @@ struct PlaneTable {
     for (int i = 0; i < 4 * vectors; i++) planes[i / vectors][i % vectors] = load<__m512i>(bytes + (i / vectors * 2 + i % vectors) * 64);
   }
 
-  /// 64 codes of a byte each.
+  /// 64 codes of a byte each, with anything above their bits.
   template <int P, int N>
-  FA_METHOD void read(const char *codes, vf (&x)[N]) const {
-    look_up<P, N>(load<__m512i>(codes), x);
+  FA_METHOD void read(vu codes, vf (&x)[N]) const {
+    const __m512i code = __builtin_bit_cast(__m512i, codes);
+    look_up<P, N>(code, _mm512_testn_epi8_mask(code, _mm512_set1_epi8(char(1 << (bits - 1)))), x);
   }
 
-  /// 64 codes whose low 4 bits, next 2 and top one are in parts.
+  /// The same without their top bits, which are these.
   template <int P, int N>
-  FA_METHOD void read_parts(const char *low, const char *middle, const char *top, vf (&x)[N]) const {
-    const vu words = __builtin_bit_cast(vu, _mm512_cvtepu8_epi16(load<__m256i>(low)));
-    const vu quads = __builtin_convertvector(load<vb>(middle), vu);
-    // Field s of a byte goes to bits 4 and 5 of byte s.
-    const vu spread = (quads << 4 & 0x30) | (quads << 10 & 0x3000) | (quads << 16 & 0x300000) | (quads << 22 & 0x30000000);
-    // A word's two nibbles go to its two bytes.
-    const __m512i six = __builtin_bit_cast(__m512i, ((words | words << 4) & 0x0f0f0f0f) | spread);
-    look_up<P, N>(_mm512_mask_add_epi8(six, load<__mmask64>(top), six, _mm512_set1_epi8(64)), x);
+  FA_METHOD void read(vu codes, uint64_t top, vf (&x)[N]) const {
+    look_up<P, N>(__builtin_bit_cast(__m512i, codes), ~top, x);
   }
 
  private:
   template <int P, int N>
-  FA_METHOD void look_up(__m512i code, vf (&x)[N]) const {
+  FA_METHOD void look_up(__m512i code, uint64_t negative, vf (&x)[N]) const {
     static_assert(N >= 2, "halves");
-    constexpr int top = 1 << (bits - 1);
-    const __mmask64 negative = _mm512_testn_epi8_mask(code, _mm512_set1_epi8(char(top)));
-    const __m512i i = _mm512_mask_sub_epi8(code, negative, _mm512_set1_epi8(char(top - 1)), code);
+    const __m512i i = _mm512_mask_sub_epi8(code, negative, _mm512_set1_epi8((1 << (bits - 1)) - 1), code);
     __m512i byte[4];
     FA_UNROLL
     for (int p = 0; p < 4; p++) {

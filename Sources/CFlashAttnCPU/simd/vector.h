@@ -87,6 +87,8 @@ struct CodeTable;
 /// Only where has_plane_lookup: the same for 64 codes at a time, by tables of the bytes of what they stand for.
 template <int bits>
 struct PlaneTable;
+template <int packed>
+FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
 
 /// The sum of each vector's lanes: lane i has that of rows[i].
 FA_INLINE vf sum_rows(vf (&rows)[VW]);
