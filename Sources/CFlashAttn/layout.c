@@ -52,3 +52,61 @@ CHECK_FIELD(fa_mask_fill_params, seq_len_k, 0);
 CHECK_FIELD(fa_mask_fill_params, q_abs_offset, 4);
 CHECK_FIELD(fa_mask_fill_params, n_swa, 8);
 CHECK_FIELD(fa_mask_fill_params, causal, 12);
+
+CHECK_SIZE(fa_fwht_params, 8);
+CHECK_FIELD(fa_fwht_params, head_dim, 0);
+CHECK_FIELD(fa_fwht_params, num_heads, 4);
+
+CHECK_SIZE(fa_hadamard_quantize_kv_params, 28);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, head_dim, 0);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, num_kv_heads, 4);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, write_pos, 8);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, cache_capacity, 12);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, is_sliding, 16);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, scale_factor_d512, 20);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, rms_probe_enabled, 24);
+
+CHECK_SIZE(fa_hadamard_quantize_kv_hb_params, 28);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, head_dim, 0);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, num_kv_heads, 4);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, write_pos, 8);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, cache_capacity, 12);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, is_sliding, 16);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, scale_factor_d512, 20);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, codebook_bits, 24);
+
+CHECK_SIZE(fa_tq_dequantize_kv_params, 24);
+CHECK_FIELD(fa_tq_dequantize_kv_params, head_dim, 0);
+CHECK_FIELD(fa_tq_dequantize_kv_params, num_kv_heads, 4);
+CHECK_FIELD(fa_tq_dequantize_kv_params, read_pos, 8);
+CHECK_FIELD(fa_tq_dequantize_kv_params, cache_capacity, 12);
+CHECK_FIELD(fa_tq_dequantize_kv_params, norms_per_pos, 16);
+CHECK_FIELD(fa_tq_dequantize_kv_params, scale_factor_d512, 20);
+
+CHECK_SIZE(fa_tq_dequantize_hb_kv_params, 28);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, head_dim, 0);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, num_kv_heads, 4);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, read_pos, 8);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, cache_capacity, 12);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, norms_per_pos, 16);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, scale_factor_d512, 20);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, codebook_bits, 24);
+
+CHECK_SIZE(fa_kv_encode_params, 48);
+CHECK_FIELD(fa_kv_encode_params, batch, 0);
+CHECK_FIELD(fa_kv_encode_params, kv_heads, 4);
+CHECK_FIELD(fa_kv_encode_params, n_tokens, 8);
+CHECK_FIELD(fa_kv_encode_params, capacity, 12);
+CHECK_FIELD(fa_kv_encode_params, is_ring, 16);
+CHECK_FIELD(fa_kv_encode_params, reserved, 20);
+CHECK_FIELD(fa_kv_encode_params, src_strides, 24);
+
+CHECK_SIZE(fa_kv_decode_params, 32);
+CHECK_FIELD(fa_kv_decode_params, batch, 0);
+CHECK_FIELD(fa_kv_decode_params, kv_heads, 4);
+CHECK_FIELD(fa_kv_decode_params, n_tokens, 8);
+CHECK_FIELD(fa_kv_decode_params, capacity, 12);
+CHECK_FIELD(fa_kv_decode_params, read_pos, 16);
+CHECK_FIELD(fa_kv_decode_params, is_ring, 20);
+CHECK_FIELD(fa_kv_decode_params, undo_rotation, 24);
+CHECK_FIELD(fa_kv_decode_params, reserved, 28);

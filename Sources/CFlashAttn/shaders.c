@@ -7,6 +7,18 @@
 static const char params_h[] = {
 #embed "include/flash_attn_params.h" suffix(, 0)
 };
+static const char codebook_h[] = {
+#embed "../../shaders/include/codebook.h" suffix(, 0)
+};
+static const char fwht_h[] = {
+#embed "../../shaders/include/fwht.h" suffix(, 0)
+};
+static const char kv_codec_h[] = {
+#embed "../../shaders/include/kv_codec.h" suffix(, 0)
+};
+static const char kv_codec_v1_h[] = {
+#embed "../../shaders/include/kv_codec_v1.h" suffix(, 0)
+};
 static const char mma_h[] = {
 #embed "../../shaders/include/mma.h" suffix(, 0)
 };
@@ -40,10 +52,29 @@ static const char flash_attn_prefill_d512[] = {
 static const char flash_attn_prefill_mask[] = {
 #embed "../../shaders/flash_attn_prefill_mask.metal" suffix(, 0)
 };
+static const char fwht_standalone[] = {
+#embed "../../shaders/fwht_standalone.metal" suffix(, 0)
+};
+static const char hadamard_quantize_kv[] = {
+#embed "../../shaders/hadamard_quantize_kv.metal" suffix(, 0)
+};
+static const char kv_decode[] = {
+#embed "../../shaders/kv_decode.metal" suffix(, 0)
+};
+static const char kv_encode[] = {
+#embed "../../shaders/kv_encode.metal" suffix(, 0)
+};
+static const char tq_dequantize_kv[] = {
+#embed "../../shaders/tq_dequantize_kv.metal" suffix(, 0)
+};
 
 // clang-format off: one row each
 static const cfa_shader_file files[] = {
     {"flash_attn_params.h", params_h},
+    {"codebook.h", codebook_h},
+    {"fwht.h", fwht_h},
+    {"kv_codec.h", kv_codec_h},
+    {"kv_codec_v1.h", kv_codec_v1_h},
     {"mma.h", mma_h},
     {"online_softmax.h", online_softmax_h},
     {"prefill.h", prefill_h},
@@ -55,6 +86,11 @@ static const cfa_shader_file files[] = {
     {"flash_attn_prefill_mask.metal", flash_attn_prefill_mask},
     {"flash_attn_prefill_d512.metal", flash_attn_prefill_d512},
     {"flash_attn_prefill_blk.metal", flash_attn_prefill_blk},
+    {"fwht_standalone.metal", fwht_standalone},
+    {"hadamard_quantize_kv.metal", hadamard_quantize_kv},
+    {"kv_decode.metal", kv_decode},
+    {"kv_encode.metal", kv_encode},
+    {"tq_dequantize_kv.metal", tq_dequantize_kv},
 };
 // clang-format on
 

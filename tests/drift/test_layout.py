@@ -38,6 +38,85 @@ EXPECTED = {
     "fa_attn_blk_params": (16, {"strides": 0}),
     "fa_blk_params": (40, {"qL": 0, "kL": 4, "batches": 8, "heads": 12, "M_strides": 16}),
     "fa_mask_fill_params": (16, {"seq_len_k": 0, "q_abs_offset": 4, "n_swa": 8, "causal": 12}),
+    "fa_fwht_params": (
+        8,
+        {
+            "head_dim": 0,
+            "num_heads": 4,
+        },
+    ),
+    "fa_hadamard_quantize_kv_params": (
+        28,
+        {
+            "head_dim": 0,
+            "num_kv_heads": 4,
+            "write_pos": 8,
+            "cache_capacity": 12,
+            "is_sliding": 16,
+            "scale_factor_d512": 20,
+            "rms_probe_enabled": 24,
+        },
+    ),
+    "fa_hadamard_quantize_kv_hb_params": (
+        28,
+        {
+            "head_dim": 0,
+            "num_kv_heads": 4,
+            "write_pos": 8,
+            "cache_capacity": 12,
+            "is_sliding": 16,
+            "scale_factor_d512": 20,
+            "codebook_bits": 24,
+        },
+    ),
+    "fa_tq_dequantize_kv_params": (
+        24,
+        {
+            "head_dim": 0,
+            "num_kv_heads": 4,
+            "read_pos": 8,
+            "cache_capacity": 12,
+            "norms_per_pos": 16,
+            "scale_factor_d512": 20,
+        },
+    ),
+    "fa_tq_dequantize_hb_kv_params": (
+        28,
+        {
+            "head_dim": 0,
+            "num_kv_heads": 4,
+            "read_pos": 8,
+            "cache_capacity": 12,
+            "norms_per_pos": 16,
+            "scale_factor_d512": 20,
+            "codebook_bits": 24,
+        },
+    ),
+    "fa_kv_encode_params": (
+        48,
+        {
+            "batch": 0,
+            "kv_heads": 4,
+            "n_tokens": 8,
+            "capacity": 12,
+            "is_ring": 16,
+            "reserved": 20,
+            "src_strides": 24,
+        },
+    ),
+    "fa_kv_decode_params": (
+        32,
+        {
+            "batch": 0,
+            "kv_heads": 4,
+            "n_tokens": 8,
+            "capacity": 12,
+            "read_pos": 16,
+            "is_ring": 20,
+            "undo_rotation": 24,
+            "reserved": 28,
+        },
+    ),
 }
 
 

@@ -67,4 +67,95 @@ typedef struct fa_mask_fill_params {
   uint32_t causal;        // not 0: later keys are excluded
 } fa_mask_fill_params;
 
+/// How a KV cache keeps its vectors (docs/codec.md): function constants 70 and 71, and the codec of a saved cache.
+typedef enum fa_kv_format {
+  FA_KV_F32 = 0,
+  FA_KV_F16 = 1,
+  FA_KV_BF16 = 2,
+  FA_KV_Q8 = 3,
+  FA_KV_TQ2 = 12,
+  FA_KV_TQ3 = 13,
+  FA_KV_TQ4 = 14,
+  FA_KV_TQ5 = 15,
+  FA_KV_TQ6 = 16,
+  FA_KV_TQ7 = 17,
+  FA_KV_TQ8 = 18,
+  FA_KV_TQ4_V1 = 24,
+  FA_KV_TQ_HB5 = 25,
+  FA_KV_TQ_HB6 = 26,
+  FA_KV_TQ_HB8 = 28
+} fa_kv_format;
+
+/// fwht_* kernels, slot 1.
+typedef struct fa_fwht_params {
+  uint32_t head_dim;
+  uint32_t num_heads;  // rows
+} fa_fwht_params;
+
+/// hadamard_quantize_kv_fast* kernels, slot 3.
+typedef struct fa_hadamard_quantize_kv_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t write_pos;          // position of the first token
+  uint32_t cache_capacity;     // slots of each head
+  uint32_t is_sliding;         // 1: position p is kept in slot p mod cache_capacity
+  float scale_factor_d512;     // multiplies what head dimension 512 looks up; below 1e-6 it means 1
+  uint32_t rms_probe_enabled;  // 1: slot 4, if bound, gets what is looked up
+} fa_hadamard_quantize_kv_params;
+
+/// hadamard_quantize_kv_hb* kernels, slot 3.
+typedef struct fa_hadamard_quantize_kv_hb_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t write_pos;
+  uint32_t cache_capacity;
+  uint32_t is_sliding;
+  float scale_factor_d512;
+  uint32_t codebook_bits;  // 5, 6 or 8
+} fa_hadamard_quantize_kv_hb_params;
+
+/// tq_dequantize_kv* kernels, slot 3.
+typedef struct fa_tq_dequantize_kv_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t read_pos;  // slot
+  uint32_t cache_capacity;
+  uint32_t norms_per_pos;   // 1, or 2 for head dimension 512
+  float scale_factor_d512;  // the encoder's
+} fa_tq_dequantize_kv_params;
+
+/// tq_dequantize_hb_kv* kernels, slot 3.
+typedef struct fa_tq_dequantize_hb_kv_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t read_pos;
+  uint32_t cache_capacity;
+  uint32_t norms_per_pos;
+  float scale_factor_d512;
+  uint32_t codebook_bits;  // 5, 6 or 8
+} fa_tq_dequantize_hb_kv_params;
+
+/// kv_encode_* kernels, slot 3.
+typedef struct fa_kv_encode_params {
+  uint32_t batch;
+  uint32_t kv_heads;
+  uint32_t n_tokens;
+  uint32_t capacity;       // slots of each sequence and head
+  uint32_t is_ring;        // 1: position p is kept in slot p mod capacity
+  uint32_t reserved;       // 0
+  int64_t src_strides[3];  // elements; batch, head, token
+} fa_kv_encode_params;
+
+/// kv_decode_* kernels, slot 3.
+typedef struct fa_kv_decode_params {
+  uint32_t batch;
+  uint32_t kv_heads;
+  uint32_t n_tokens;
+  uint32_t capacity;
+  uint32_t read_pos;       // position of the first token
+  uint32_t is_ring;        // 1: position p is kept in slot p mod capacity
+  uint32_t undo_rotation;  // 0: quantised vectors stay rotated
+  uint32_t reserved;       // 0
+} fa_kv_decode_params;
+
 #endif
