@@ -110,3 +110,65 @@ CHECK_FIELD(fa_kv_decode_params, read_pos, 16);
 CHECK_FIELD(fa_kv_decode_params, is_ring, 20);
 CHECK_FIELD(fa_kv_decode_params, undo_rotation, 24);
 CHECK_FIELD(fa_kv_decode_params, reserved, 28);
+
+CHECK_SIZE(fa_vec_params, 40);
+CHECK_FIELD(fa_vec_params, heads, 0);
+CHECK_FIELD(fa_vec_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_params, head_dim, 8);
+CHECK_FIELD(fa_vec_params, kv_len, 12);
+CHECK_FIELD(fa_vec_params, capacity, 16);
+CHECK_FIELD(fa_vec_params, scale, 20);
+CHECK_FIELD(fa_vec_params, mask_type, 24);
+CHECK_FIELD(fa_vec_params, window, 28);
+CHECK_FIELD(fa_vec_params, softcap, 32);
+CHECK_FIELD(fa_vec_params, nwg, 36);
+
+CHECK_SIZE(fa_vec_peer_port_params, 36);
+CHECK_FIELD(fa_vec_peer_port_params, heads, 0);
+CHECK_FIELD(fa_vec_peer_port_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_peer_port_params, head_dim, 8);
+CHECK_FIELD(fa_vec_peer_port_params, kv_len, 12);
+CHECK_FIELD(fa_vec_peer_port_params, capacity, 16);
+CHECK_FIELD(fa_vec_peer_port_params, scale, 20);
+CHECK_FIELD(fa_vec_peer_port_params, mask_type, 24);
+CHECK_FIELD(fa_vec_peer_port_params, window, 28);
+CHECK_FIELD(fa_vec_peer_port_params, ring_start, 32);
+
+CHECK_SIZE(fa_vec_tq_params, 48);
+CHECK_FIELD(fa_vec_tq_params, heads, 0);
+CHECK_FIELD(fa_vec_tq_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_tq_params, head_dim, 8);
+CHECK_FIELD(fa_vec_tq_params, kv_len, 12);
+CHECK_FIELD(fa_vec_tq_params, capacity, 16);
+CHECK_FIELD(fa_vec_tq_params, scale, 20);
+CHECK_FIELD(fa_vec_tq_params, mask_type, 24);
+CHECK_FIELD(fa_vec_tq_params, window, 28);
+CHECK_FIELD(fa_vec_tq_params, softcap, 32);
+CHECK_FIELD(fa_vec_tq_params, nwg, 36);
+CHECK_FIELD(fa_vec_tq_params, ring_start, 40);
+CHECK_FIELD(fa_vec_tq_params, scale_factor_d512, 44);
+
+CHECK_SIZE(fa_vec_tq_hb_params, 60);
+CHECK_FIELD(fa_vec_tq_hb_params, heads, 0);
+CHECK_FIELD(fa_vec_tq_hb_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_tq_hb_params, head_dim, 8);
+CHECK_FIELD(fa_vec_tq_hb_params, kv_len, 12);
+CHECK_FIELD(fa_vec_tq_hb_params, capacity, 16);
+CHECK_FIELD(fa_vec_tq_hb_params, scale, 20);
+CHECK_FIELD(fa_vec_tq_hb_params, mask_type, 24);
+CHECK_FIELD(fa_vec_tq_hb_params, window, 28);
+CHECK_FIELD(fa_vec_tq_hb_params, softcap, 32);
+CHECK_FIELD(fa_vec_tq_hb_params, nwg, 36);
+CHECK_FIELD(fa_vec_tq_hb_params, ring_start, 40);
+CHECK_FIELD(fa_vec_tq_hb_params, scale_factor_d512, 44);
+CHECK_FIELD(fa_vec_tq_hb_params, codebook_bits, 48);
+CHECK_FIELD(fa_vec_tq_hb_params, fuse_fwht_pre, 52);
+CHECK_FIELD(fa_vec_tq_hb_params, nsg, 56);
+
+CHECK_SIZE(fa_vec_reduce_params, 4);
+CHECK_FIELD(fa_vec_reduce_params, nrows, 0);
+
+CHECK_SIZE(fa_decode_batch, 16);
+CHECK_FIELD(fa_decode_batch, batch, 0);
+CHECK_FIELD(fa_decode_batch, q_len, 4);
+CHECK_FIELD(fa_decode_batch, reserved, 8);

@@ -10,6 +10,18 @@ static const char params_h[] = {
 static const char codebook_h[] = {
 #embed "../../shaders/include/codebook.h" suffix(, 0)
 };
+static const char decode_merge_h[] = {
+#embed "../../shaders/include/decode_merge.h" suffix(, 0)
+};
+static const char decode_options_h[] = {
+#embed "../../shaders/include/decode_options.h" suffix(, 0)
+};
+static const char decode_rows_h[] = {
+#embed "../../shaders/include/decode_rows.h" suffix(, 0)
+};
+static const char decode_vec_h[] = {
+#embed "../../shaders/include/decode_vec.h" suffix(, 0)
+};
 static const char fwht_h[] = {
 #embed "../../shaders/include/fwht.h" suffix(, 0)
 };
@@ -52,6 +64,21 @@ static const char flash_attn_prefill_d512[] = {
 static const char flash_attn_prefill_mask[] = {
 #embed "../../shaders/flash_attn_prefill_mask.metal" suffix(, 0)
 };
+static const char flash_attn_vec[] = {
+#embed "../../shaders/flash_attn_vec.metal" suffix(, 0)
+};
+static const char flash_attn_vec_peer_port_f16[] = {
+#embed "../../shaders/flash_attn_vec_peer_port_f16.metal" suffix(, 0)
+};
+static const char flash_attn_vec_reduce[] = {
+#embed "../../shaders/flash_attn_vec_reduce.metal" suffix(, 0)
+};
+static const char flash_attn_vec_tq[] = {
+#embed "../../shaders/flash_attn_vec_tq.metal" suffix(, 0)
+};
+static const char flash_attn_vec_tq_hb[] = {
+#embed "../../shaders/flash_attn_vec_tq_hb.metal" suffix(, 0)
+};
 static const char fwht_standalone[] = {
 #embed "../../shaders/fwht_standalone.metal" suffix(, 0)
 };
@@ -72,6 +99,10 @@ static const char tq_dequantize_kv[] = {
 static const cfa_shader_file files[] = {
     {"flash_attn_params.h", params_h},
     {"codebook.h", codebook_h},
+    {"decode_merge.h", decode_merge_h},
+    {"decode_options.h", decode_options_h},
+    {"decode_rows.h", decode_rows_h},
+    {"decode_vec.h", decode_vec_h},
     {"fwht.h", fwht_h},
     {"kv_codec.h", kv_codec_h},
     {"kv_codec_v1.h", kv_codec_v1_h},
@@ -86,6 +117,11 @@ static const cfa_shader_file files[] = {
     {"flash_attn_prefill_mask.metal", flash_attn_prefill_mask},
     {"flash_attn_prefill_d512.metal", flash_attn_prefill_d512},
     {"flash_attn_prefill_blk.metal", flash_attn_prefill_blk},
+    {"flash_attn_vec.metal", flash_attn_vec},
+    {"flash_attn_vec_peer_port_f16.metal", flash_attn_vec_peer_port_f16},
+    {"flash_attn_vec_reduce.metal", flash_attn_vec_reduce},
+    {"flash_attn_vec_tq.metal", flash_attn_vec_tq},
+    {"flash_attn_vec_tq_hb.metal", flash_attn_vec_tq_hb},
     {"fwht_standalone.metal", fwht_standalone},
     {"hadamard_quantize_kv.metal", hadamard_quantize_kv},
     {"kv_decode.metal", kv_decode},

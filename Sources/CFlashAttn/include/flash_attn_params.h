@@ -158,4 +158,82 @@ typedef struct fa_kv_decode_params {
   uint32_t reserved;       // 0
 } fa_kv_decode_params;
 
+// Decode kernels of the vec family: what they share is `heads` query heads over `kv_heads` kv heads, `kv_len` valid keys
+// in a cache of `capacity` slots, mask_type 0 (none), 1 (causal) or 2 (causal, and the last `window` keys alone), and
+// nwg work-groups that share a query's keys.
+
+/// flash_attn_vec, slot 0.
+typedef struct fa_vec_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;         // multiplies q . k, in float32
+  uint32_t mask_type;
+  uint32_t window;     // keys, the query's own included; 0: all
+  float softcap;       // 0: none
+  uint32_t nwg;
+} fa_vec_params;
+
+/// flash_attn_vec_peer_port_f16, slot 0.
+typedef struct fa_vec_peer_port_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;
+  uint32_t mask_type;
+  uint32_t window;
+  uint32_t ring_start;  // slot of the oldest key
+} fa_vec_peer_port_params;
+
+/// flash_attn_vec_tq, slot 0.
+typedef struct fa_vec_tq_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;
+  uint32_t mask_type;
+  uint32_t window;
+  float softcap;
+  uint32_t nwg;
+  uint32_t ring_start;
+  float scale_factor_d512;  // norms of D = 512 are divided by it; below 1e-6: not divided
+} fa_vec_tq_params;
+
+/// flash_attn_vec_tq_hb, slot 0.
+typedef struct fa_vec_tq_hb_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;
+  uint32_t mask_type;
+  uint32_t window;
+  float softcap;
+  uint32_t nwg;
+  uint32_t ring_start;
+  float scale_factor_d512;
+  uint32_t codebook_bits;  // function constant 50 decides
+  uint32_t fuse_fwht_pre;  // 0: Q is rotated already
+  uint32_t nsg;            // simdgroups of a threadgroup
+} fa_vec_tq_hb_params;
+
+/// Passes that merge the work-groups, slot 0: rows of the partial results.
+typedef struct fa_vec_reduce_params {
+  uint32_t nrows;
+} fa_vec_reduce_params;
+
+/// Both passes, slot 7, with function constant 60: queries of several sequences.
+typedef struct fa_decode_batch {
+  uint32_t batch;
+  uint32_t q_len;  // queries of each sequence
+  uint32_t reserved[2];
+} fa_decode_batch;
+
 #endif
