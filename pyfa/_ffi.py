@@ -22,7 +22,7 @@ CData: TypeAlias = Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _NATIVE = _PACKAGE / "_native"
-_HEADERS = ("flash_attn_params.h", "flash_attn.h")
+_HEADERS = ("flash_attn_params.h", "flash_attn.h", "flash_attn_decode.h")
 _STRUCTS = {
     "FA_STRUCT_ATTN_PARAMS": "fa_attn_params",
     "FA_STRUCT_ATTN_MASK_PARAMS": "fa_attn_mask_params",
