@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ _KEY = "pyfa"
 def save(cache: KVCache, path: str | os.PathLike[str]) -> None:
     """Write a cache; the file takes its place when it is whole."""
     operation = "KVCache.save"
-    safetensors = _library(operation)
+    file = _library(operation)
     ranges = cache.ranges
     used = _used(ranges, cache.capacity)
     tensors = {name: _bytes(buffer.numpy()[:, :, :used]) for name, buffer in cache.buffers().items()} if used else {}
@@ -39,9 +40,9 @@ def save(cache: KVCache, path: str | os.PathLike[str]) -> None:
     metadata = {_KEY: json.dumps(header, sort_keys=True), "header_crc32": str(_header_checksum(header))}
     temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
     try:
-        safetensors.save_file(tensors, temporary, metadata)
+        file.save_file(tensors, temporary, metadata)
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, file.SafetensorError) as error:
         raise _failed(operation, path, str(error)) from error
     finally:
         if os.path.exists(temporary):
@@ -151,25 +152,26 @@ def _header_checksum(header: Mapping[str, Any]) -> int:
 
 
 def _library(operation: str) -> Any:
+    """Return the safetensors package: NumPy's functions, and the names that stand above them."""
     try:
+        import safetensors
         import safetensors.numpy
     except ImportError as error:
         text = f"{operation}: expected the package safetensors, got none: pip install safetensors"
         raise UnsupportedError(text, operation=operation, argument="") from error
-    return safetensors.numpy
+    return SimpleNamespace(
+        save_file=safetensors.numpy.save_file, open=safetensors.safe_open, SafetensorError=safetensors.SafetensorError
+    )
 
 
 def _read(operation: str, path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Return header and tensors of a file that is whole."""
-    _library(operation)
-    import safetensors
-
+    library = _library(operation)
     try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+        with library.open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            names = list(file.keys())
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (OSError, safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    except (OSError, library.SafetensorError, ValueError, TypeError, KeyError) as error:
         raise _failed(operation, path, str(error)) from error
     try:
         header = json.loads(metadata[_KEY])

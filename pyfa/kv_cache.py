@@ -131,13 +131,15 @@ class KVCache(Handle):
     @property
     def codec(self) -> tuple[str, str]:
         """How keys and values are kept."""
-        config = self._info().config
+        info = self._info()  # what is in it lives as long as it does
+        config = info.config
         return _NAMES[config.keys], _NAMES[config.values]
 
     @property
     def batch(self) -> int:
         """Sequences."""
-        return int(self._info().config.batch)
+        info = self._info()
+        return int(info.config.batch)
 
     @property
     def capacity(self) -> int:
@@ -169,7 +171,8 @@ class KVCache(Handle):
     @property
     def header(self) -> dict[str, Any]:
         """What a saved cache says of itself: sizes, codecs, and the checksums of their tables."""
-        config = self._info().config
+        described_by = self._info()
+        config = described_by.config
         norms = next(name for name, value in _NORMS.items() if value == config.half_norms)
         described: dict[str, Any] = {
             "batch": config.batch, "kv_heads": config.kv_heads, "head_dim": config.head_dim, "ring": bool(config.ring),
@@ -369,7 +372,8 @@ class KVCache(Handle):
             ``[B, Hkv, n, D]``, of one sequence ``[Hkv, n, D]``, of the cache's `dtype`.
         """
         operation = "KVCache.dequantize"
-        handle, config = live(self, operation), self._info().config
+        handle, info = live(self, operation), self._info()
+        config = info.config
         which = _sequence(operation, sequence)
         there = self.ranges
         if not -1 <= which < len(there):
