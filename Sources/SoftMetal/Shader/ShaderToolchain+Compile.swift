@@ -47,7 +47,7 @@ extension ShaderToolchain {
     let version = settings.languageVersion.rawValue
     var macros = [
       "__METAL__=1", "__METAL_MACOS__=1", "__METAL_VERSION__=\((version >> 16) * 100 + (version & 0xffff) * 10)",
-      "__HAVE_BFLOAT__=1", "__cplusplus=\(version >> 16 >= 4 ? "201703L" : "201402L")",
+      "__SOFTMETAL__=1", "__HAVE_BFLOAT__=1", "__cplusplus=\(version >> 16 >= 4 ? "201703L" : "201402L")",
     ]
     if settings.mathMode == .fast { macros.append("__FAST_MATH__=1") }
     for (name, value) in settings.preprocessorMacros.sorted(by: { $0.key < $1.key }) {
