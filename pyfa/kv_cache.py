@@ -260,7 +260,7 @@ class KVCache(Handle):
         return_lse : bool
             Return the log-sum-exp of the scores too.
         out : array, optional
-            Where the result is written: as `q`, contiguous.
+            Where the result is written: as `q`.
 
         Returns
         -------

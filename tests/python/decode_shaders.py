@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import ml_dtypes
 import numpy as np
@@ -224,6 +226,12 @@ def answers(p):
     x = operands(p)
     kept = expected(p, x, rounded=False)
     return x, expected(p, x, rounded=True) if p.family in ROUNDS_QUERY else kept, kept
+
+
+def compile_in_parallel(problems, **device_options):
+    """Run the problems on all cores: most of a first run's time goes into compiling the kernels."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda p: run(p, **device_options), problems))
 
 
 def check(p, **how):

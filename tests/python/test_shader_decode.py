@@ -17,6 +17,7 @@ from tests.python.decode_shaders import (
     SINKS,
     Problem,
     check,
+    compile_in_parallel,
     expected,
     operands,
     run,
@@ -27,6 +28,17 @@ LENGTHS = (1, 31, 32, 33, 511, 512, 513, 1025)
 KERNELS = [(f, d) for f in FAMILIES for d in {"hb5": (64, 512), "hb6": (128, 256)}.get(f, HEAD_DIMS)]
 BOTH = pytest.mark.parametrize(("family", "dim"), KERNELS)
 EACH = pytest.mark.parametrize("family", FAMILIES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled(request):
+    given = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
+    kernels = {
+        (call.params["family"], call.params["dim"]) for call in given if call and {"family", "dim"} <= set(call.params)
+    }
+    compile_in_parallel(
+        Problem(family, dim, kv_lens=(1,), capacity=1, nwg=nwg) for family, dim in sorted(kernels) for nwg in (1, 32)
+    )
 
 
 def splits(family, some):

@@ -10,7 +10,7 @@ import pytest
 
 import pyfa
 from tests.python.decode_reference import WINDOW
-from tests.python.decode_shaders import Problem, check, names, operands, run, source
+from tests.python.decode_shaders import Problem, check, compile_in_parallel, names, operands, run, source
 from tests.python.shader_devices import CHECKED, SCHEDULES, STRICT
 
 BARRIER = re.compile(r"^\s*(?:threadgroup|simdgroup)_barrier\(.*\);$", re.MULTILINE)
@@ -25,6 +25,12 @@ PROBLEMS = {
 EACH = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a GPU has neither schedules nor checks")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    for device_options in (STRICT, STRICT | CHECKED):
+        compile_in_parallel(PROBLEMS.values(), **device_options)
 
 
 @EACH

@@ -214,7 +214,7 @@ typedef struct fa_kv_cache_info {
 // Queries of the newest tokens: query t of q_len belongs to the token q_len - t before the end.
 typedef struct fa_kv_cache_queries {
   fa_tensor q;      // [batch, heads, q_len, head_dim]
-  fa_tensor o;      // as q, contiguous; written
+  fa_tensor o;      // as q; written
   fa_tensor sinks;  // float32 [heads]; data null: none
   fa_tensor lse;    // float32 [batch, heads, q_len], contiguous; written; data null: not wanted
   int64_t window;   // 0: the cache's own

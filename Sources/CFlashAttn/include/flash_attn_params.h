@@ -236,4 +236,23 @@ typedef struct fa_decode_batch {
   uint32_t reserved[2];
 } fa_decode_batch;
 
+
+/// flash_attn_decode and flash_attn_decode_merge, slot 0. Strides are in elements, in the order batch, head, query.
+typedef struct fa_decode_params {
+  uint32_t batch;
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t q_len;  // queries of each sequence
+  uint32_t capacity;
+  uint32_t splits;  // threadgroups that share a sequence's keys
+  uint32_t window;  // keys, the query's own included; 0: all
+  uint32_t causal;  // 1: a query attends no later key than its own
+  float scale;      // multiplies q . k, in float32
+  float softcap;
+  float scale_factor_d512;  // of formats of version 1
+  uint32_t reserved;        // 0
+  int64_t q_strides[3];
+  int64_t o_strides[3];
+} fa_decode_params;
+
 #endif

@@ -69,7 +69,7 @@ extension KVCache {
         problem.ring = configuration.ring
         problem.halfNorms = configuration.halfNorms && !half.format.isDense
         problem.seed = half.format.isDense ? 0 : configuration.seed
-        problem.strides = Strides(batch: tensor.stride(0), head: tensor.stride(1), row: tensor.stride(2))
+        problem.strides = Self.strides(tensor)
         jobs.append(WorkList.Job(plan: try KvEncode.plan(problem).renamed(operation), buffers: buffers))
       }
     }

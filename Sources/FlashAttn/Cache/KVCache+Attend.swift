@@ -3,7 +3,7 @@ extension KVCache {
   public struct Queries: Sendable {
     /// [B, H, n, D]; strides as of tokens.
     public var q: HostTensor
-    /// As q; written. The last three dimensions are contiguous where n is at most 8.
+    /// As q; written.
     public var o: HostTensor
     /// float32 [H]: a score of each head that has no value.
     public var sinks: HostTensor?
@@ -26,21 +26,18 @@ extension KVCache {
 
   /// How queries get at what the cache holds.
   enum Route: String, Sendable {
-    /// The vec family reads the cache as it is.
-    case vec
+    /// `FlashAttnDecode` reads the cache as it is.
+    case decode
     /// Prefill reads a dense cache, or what is read back from another.
     case prefill
   }
 
   /// - Returns: the route, and why it is not the other one.
   func route(_ queries: Queries) -> (Route, String) {
-    let (keys, values) = (configuration.keys, configuration.values)
-    guard queries.q.shape[2] <= DecodeProblem.queryLimit else {
-      return (.prefill, "takes at most \(DecodeProblem.queryLimit) queries, not \(queries.q.shape[2])")
-    }
-    guard keys == values else { return (.prefill, "wants keys and values in one format, not \(keys) and \(values)") }
-    guard keys.isDense || keys.version == 1 else { return (.prefill, "reads dense caches and version 1 of the codec") }
-    return (.vec, "\(queries.q.shape[2]) queries need no tiles of rows")
+    let (count, most) = (queries.q.shape[2], DecodeProblem.queryLimit)
+    return count <= most
+      ? (.decode, "\(count) queries leave most of a tile of rows empty")
+      : (.prefill, "reads the cache anew for every few queries, and there are \(count)")
   }
 
   func attend(
@@ -70,7 +67,7 @@ extension KVCache {
     guard let q = bound[0], let o = bound[1] else { return }
     let buffers = Bound(q: q, o: o, sinks: bound[2], lse: bound[3])
     switch route(queries).0 {
-    case .vec: try attendByVec(queries, buffers, state, &work)
+    case .decode: try attendByDecode(queries, buffers, state, &work)
     case .prefill: try attendByPrefill(queries, buffers, state, &work)
     }
   }
@@ -86,71 +83,49 @@ extension KVCache {
 
   private func window(_ queries: Queries) -> Int? { queries.causal ? queries.window ?? configuration.window : nil }
 
-  // MARK: The vec family
+  // MARK: Decode
 
-  private func attendByVec(
+  private func attendByDecode(
     _ queries: Queries, _ bound: Bound, _ state: State, _ work: inout WorkList
   ) throws(FAError) {
     let operation = Self.attendOperation
-    let format = configuration.keys
-    let (tensor, batch) = (queries.q, configuration.batch)
-    let (heads, count, headDim) = (tensor.shape[1], tensor.shape[2], tensor.shape[3])
-    var problem = DecodeProblem(
-      format: format, heads: heads, kvHeads: configuration.kvHeads, headDim: headDim, capacity: state.capacity,
-      keyLengths: (0..<batch).map { state.length($0) }, scale: queries.scale)
-    problem.queryLength = count
+    let q = queries.q
+    var problem = FlashAttnDecode.Problem(
+      dtype: q.dtype, keys: configuration.keys, values: configuration.values, heads: q.shape[1],
+      kvHeads: configuration.kvHeads, headDim: configuration.headDim, capacity: state.capacity,
+      keyLengths: state.ends.indices.map { state.length($0) }, scale: queries.scale)
+    problem.queryLength = q.shape[2]
     problem.ringStarts = state.begins.map { $0 % state.capacity }
     problem.softcap = queries.softcap
-    problem.mask = queries.causal ? window(queries).map { .window($0) } ?? .causal : .none
+    problem.causal = queries.causal
+    problem.window = window(queries)
     problem.sinks = queries.sinks != nil
     problem.lse = queries.lse != nil
-    problem.undoesRotation = !format.isDense
-    problem.rotatesQuery = KVFormat.bytesOfVersion1.contains(format)
-    let tuning = device.tuning
-    let plan =
-      switch format {
-      case .tq4V1: try FlashAttnVecTq.plan(problem, tuning: tuning)
-      case .tqHb5, .tqHb6, .tqHb8: try FlashAttnVecTqHb.plan(problem, tuning: tuning)
-      default: try FlashAttnVec.plan(problem, tuning: tuning)
-      }
-    // The kernels want float queries side by side, and give such outputs.
-    let shape = [batch, heads, count, headDim]
-    let isPlain = tensor.dtype == .f32 && Self.isContiguous(tensor)
-    var q = bound.q
-    if !isPlain || format == .tq4V1 {
-      q = try work.scratch(.f32, shape)
-      var cast = KvEncode.Problem(
-        dtype: tensor.dtype, format: .f32, kvHeads: heads, headDim: headDim, tokens: count, capacity: count,
-        positions: Array(repeating: 0, count: batch))
-      cast.strides = Strides(batch: tensor.stride(0), head: tensor.stride(1), row: tensor.stride(2))
-      work.add(try KvEncode.plan(cast).renamed(operation), ["src": bound.q, "data": q])
-    }
-    if format == .tq4V1 {
-      let rotation = FwhtStandalone.Problem(.signPremult, headDim: headDim, rows: batch * heads * count)
-      work.add(try FwhtStandalone.plan(rotation).renamed(operation), ["data": q])
-    }
-    let isDirect = queries.o.dtype == .f32
-    let o = isDirect ? bound.o : try work.scratch(.f32, shape)
-    var buffers = ["q": q, "k": state.keys.data, "v": state.values.data, "o": o]
+    problem.halfNorms = configuration.halfNorms
+    problem.rotatesQuery = !configuration.keys.isDense
+    problem.undoesRotation = !configuration.values.isDense
+    problem.seed = configuration.seed
+    problem.qStrides = Self.strides(q)
+    problem.oStrides = Self.strides(queries.o)
+    let plan = try FlashAttnDecode.plan(problem, tuning: device.tuning).renamed(operation)
+    var buffers = ["q": bound.q, "k": state.keys.data, "v": state.values.data, "o": bound.o]
     buffers["k_norms"] = state.keys.norms
     buffers["v_norms"] = state.values.norms
     buffers["sinks"] = bound.sinks
     buffers["lse"] = bound.lse
-    if let tmp = plan.operands.first(where: { $0.name == "tmp" }) {
-      buffers["tmp"] = try work.scratch(.f32, tmp.shape)
+    for name in ["partials", "partial_states"] where plan.byteCount(of: name) > 0 {
+      buffers[name] = try work.scratch(.f32, [plan.byteCount(of: name) / DType.f32.byteCount])
     }
-    work.add(plan.renamed(operation), buffers)
-    if !isDirect, let format = KVFormat.dense.first(where: { $0.dtype == queries.o.dtype }) {
-      let cast = KvEncode.Problem(
-        dtype: .f32, format: format, kvHeads: heads, headDim: headDim, tokens: count, capacity: count,
-        positions: Array(repeating: 0, count: batch))
-      work.add(try KvEncode.plan(cast).renamed(operation), ["src": o, "data": bound.o])
-    }
+    work.add(plan, buffers)
+  }
+
+  static func strides(_ tensor: HostTensor) -> Strides {
+    Strides(batch: tensor.stride(0), head: tensor.stride(1), row: tensor.stride(2))
   }
 
   static func isContiguous(_ tensor: HostTensor) -> Bool {
     let plain = HostTensor(data: nil, dtype: tensor.dtype, shape: tensor.sizes)
-    return (0..<tensor.rank).allSatisfy { tensor.stride($0) == (tensor.shape[$0] <= 1 ? 0 : plain.strides[$0]) }
+    return (0..<tensor.rank).allSatisfy { tensor.stride($0) == plain.stride($0) }
   }
 
   // MARK: Prefill
@@ -160,9 +135,6 @@ extension KVCache {
   ) throws(FAError) {
     let operation = Self.attendOperation
     let q = queries.q
-    func strides(_ tensor: HostTensor) -> Strides {
-      Strides(batch: tensor.stride(0), head: tensor.stride(1), row: tensor.stride(2))
-    }
     var jobs: [WorkList.Job] = []
     for group in groups(0..<configuration.batch, state) {
       let keys = try source(state.keys, group, state, q.dtype, &work)
@@ -176,7 +148,8 @@ extension KVCache {
       problem.softcap = queries.softcap
       problem.sinks = queries.sinks != nil
       problem.lse = queries.lse != nil
-      problem.layout = .strided(q: strides(q), k: keys.strides, v: values.strides, o: strides(queries.o))
+      problem.layout = .strided(
+        q: Self.strides(q), k: keys.strides, v: values.strides, o: Self.strides(queries.o))
       let first = group.lowerBound
       var buffers = [
         "q": try bound.q.from(first * q.stride(0), operation),
@@ -232,9 +205,6 @@ extension KVCache {
         operation, "q", expected: "a multiple of \(configuration.kvHeads) heads", got: "\(q.shape[1])")
     }
     guard o.sizes == q.sizes else { throw .invalid(operation, "o", expected: "\(q.sizes) as q", got: "\(o.sizes)") }
-    if q.shape[2] > 0, !Self.isContiguous(o) {
-      throw .invalid(operation, "o", expected: "a contiguous tensor", got: "strides \(o.strides)")
-    }
     if let sinks = queries.sinks {
       try sinks.expectDType([.f32], operation, "sinks")
       guard sinks.sizes == [q.shape[1]] else {
@@ -283,7 +253,7 @@ extension KVCache {
       }
       let (chosen, reason) = route(queries)
       let rejected = JSON.object([
-        ("kernel", .string(chosen == .vec ? FlashAttnPrefill.spec.name : FlashAttnVec.spec.name)),
+        ("kernel", .string(chosen == .decode ? FlashAttnPrefill.spec.name : FlashAttnDecode.spec.name)),
         ("reason", .string(reason)),
       ])
       let problem = JSON.object([

@@ -12,6 +12,8 @@ enum KernelTable {
     Room(HadamardQuantizeKv.hb),
     Room(TqDequantizeKv.nibbles),
     Room(TqDequantizeKv.hb),
+    Room(FlashAttnDecode.spec),
+    Room(FlashAttnDecode.merge),
     Room(FlashAttnVec.spec),
     Room(FlashAttnVecPeerPortF16.spec),
     Room(FlashAttnVecPeerPortF16.reduce),

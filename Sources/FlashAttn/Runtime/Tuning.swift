@@ -52,6 +52,10 @@ public struct Tuning: Sendable {
   public struct Decode: Sendable {
     enum Room { case vec, tq, tqHb }
 
+    /// Threadgroups of `FlashAttnDecode` that share a sequence's keys, 1 to 32.
+    public var splits: Int?
+    /// Simdgroups of its threadgroups, 1, 2, 4 or 8; 8 only for head dimensions up to 128, not 1 for 512.
+    public var nsg: Int?
     /// Work-groups of a query, 1 to 32, over a dense cache ...
     public var vecNWG: Int?
     /// ... and over a cache of codes of version 1.
@@ -70,6 +74,16 @@ public struct Tuning: Sendable {
         }
       return max(1, min(most, keys / DecodeSpec.chunk + (keys % DecodeSpec.chunk > 0 ? 1 : 0)))
     }
+
+    /// As many as make the device busy together with the `groups` threadgroups there are anyway, each with keys enough.
+    func splits(keys: Int, groups: Int) -> Int {
+      if let splits { return splits }
+      let wanted = Self.busyGroups / max(groups, 1)
+      return max(1, min(32, wanted, keys / Self.keysWorthAGroup))
+    }
+
+    private static let busyGroups = 64
+    private static let keysWorthAGroup = 256
 
     func simdgroups(keys: Int) -> Int { tqNSG ?? (keys > 1024 ? 4 : 1) }
   }
@@ -119,6 +133,8 @@ public struct Tuning: Sendable {
       }
       tuning[keyPath: path] = number
     }
+    try count("PYFA_DECODE_SPLITS", \.decode.splits, Array(DecodeProblem.workGroups), "1 to 32")
+    try count("PYFA_DECODE_NSG", \.decode.nsg, FlashAttnDecode.simdgroupCounts, "1, 2, 4 or 8")
     try count("PYFA_VEC_NWG", \.decode.vecNWG, Array(DecodeProblem.workGroups), "1 to 32")
     try count("PYFA_TQ_NWG", \.decode.tqNWG, Array(DecodeProblem.workGroups), "1 to 32")
     try count("PYFA_TQ_NSG", \.decode.tqNSG, DecodeProblem.simdgroupCounts, "1, 2 or 4")

@@ -55,7 +55,7 @@ struct Operand<Problem: KernelProblem>: Sendable {
     if sizes.contains(0) { return 0 }
     // Without overflow here no stride derived from the sizes has wrapped around.
     guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
-    if let strides = strides?(all) {
+    if extents(problem) == nil, let strides = strides?(all) {
       let outer = [strides.batch, strides.head, strides.row]
       guard outer.allSatisfy({ $0 >= 0 }) else {
         throw .invalid(operation, "\(name)_strides", expected: "strides that are not negative", got: "\(outer)")
