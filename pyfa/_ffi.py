@@ -69,6 +69,9 @@ _STRUCTS = {
     "FA_STRUCT_KV_CACHE_CONFIG": "fa_kv_cache_config",
     "FA_STRUCT_KV_CACHE_INFO": "fa_kv_cache_info",
     "FA_STRUCT_KV_CACHE_QUERIES": "fa_kv_cache_queries",
+    "FA_STRUCT_DECODE_PARAMS": "fa_decode_params",
+    "FA_STRUCT_DECODE_PROBLEM": "fa_flash_attn_decode_problem",
+    "FA_STRUCT_DECODE_BUFFERS": "fa_flash_attn_decode_buffers",
 }
 
 

@@ -70,6 +70,9 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_KV_CACHE_CONFIG: MemoryLayout<fa_kv_cache_config>.size
   case FA_STRUCT_KV_CACHE_INFO: MemoryLayout<fa_kv_cache_info>.size
   case FA_STRUCT_KV_CACHE_QUERIES: MemoryLayout<fa_kv_cache_queries>.size
+  case FA_STRUCT_DECODE_PARAMS: MemoryLayout<fa_decode_params>.size
+  case FA_STRUCT_DECODE_PROBLEM: MemoryLayout<fa_flash_attn_decode_problem>.size
+  case FA_STRUCT_DECODE_BUFFERS: MemoryLayout<fa_flash_attn_decode_buffers>.size
   default: 0
   }
 }

@@ -18,6 +18,7 @@ from pyfa.ops.flash_attn_prefill_mask import (
     flash_attn_prefill_mask,
     flash_attn_prefill_mask_explain,
 )
+from pyfa.ops.flash_attn_decode import flash_attn_decode
 from pyfa.ops.flash_attn_vec import flash_attn_vec, flash_attn_vec_reduce, flash_attn_vec_tq
 from pyfa.ops.kv_codec import (
     KvFormat,
@@ -34,6 +35,7 @@ __all__ = [
     "FlashAttnPrefillMaskProblem",
     "FlashAttnPrefillProblem",
     "KvFormat",
+    "flash_attn_decode",
     "flash_attn_prefill",
     "flash_attn_prefill_blk",
     "flash_attn_prefill_blk_bytes",

@@ -96,7 +96,10 @@ typedef enum fa_struct_kind {
   FA_STRUCT_KV_FORMAT_INFO = 41,
   FA_STRUCT_KV_CACHE_CONFIG = 42,
   FA_STRUCT_KV_CACHE_INFO = 43,
-  FA_STRUCT_KV_CACHE_QUERIES = 44
+  FA_STRUCT_KV_CACHE_QUERIES = 44,
+  FA_STRUCT_DECODE_PARAMS = 45,
+  FA_STRUCT_DECODE_PROBLEM = 46,
+  FA_STRUCT_DECODE_BUFFERS = 47
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);

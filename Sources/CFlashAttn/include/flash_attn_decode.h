@@ -187,6 +187,56 @@ fa_status fa_flash_attn_vec_reduce(fa_encoder *encoder, fa_registry *registry,
                                    const fa_flash_attn_vec_reduce_problem *problem, fa_buffer *tmp, fa_buffer *o,
                                    fa_buffer *lse);
 
+// ----------------------------------------------------------------------------------------------- flash_attn_decode
+
+// The last queries of each sequence against a cache of any format; the heads of a group read it together.
+typedef struct fa_flash_attn_decode_problem {
+  int64_t batch;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t q_len;
+  int64_t capacity;
+  int64_t window;              // keys a query attends up to its own, that one included; 0: all
+  const int64_t *kv_lens;      // [batch]
+  const int64_t *ring_starts;  // [batch]: slot of each sequence's first key; null: 0
+  fa_dtype dtype;              // of q and o
+  fa_kv_format keys;
+  fa_kv_format values;
+  int32_t causal;
+  float scale;
+  float softcap;
+  float scale_factor_d512;
+  int32_t half_norms;     // norms of version 2 are half
+  int32_t rotate_query;   // rotate Q first, as quantised keys want it
+  int32_t undo_rotation;  // take the rotation of quantised values out of O
+  int32_t has_sinks;
+  int32_t has_lse;
+  int32_t splits;  // threadgroups that share a sequence's keys; 0: as tuned
+  int32_t nsg;     // simdgroups of a threadgroup; 0: as tuned
+  uint64_t seed;   // of the rotation; 0: the default signs
+} fa_flash_attn_decode_problem;
+
+typedef struct fa_flash_attn_decode_buffers {
+  fa_buffer *q;        // [batch, heads, q_len, head_dim]
+  fa_buffer *k;        // [batch, kv_heads, capacity, width]; likewise v
+  fa_buffer *k_norms;  // null for a dense format; likewise v_norms
+  fa_buffer *v;
+  fa_buffer *v_norms;
+  fa_buffer *o;               // as q; written
+  fa_buffer *sinks;           // float32 [heads]; null without sinks
+  fa_buffer *lse;             // float32 [batch, heads, q_len]; null if not wanted
+  fa_buffer *partials;        // float32; null if fa_flash_attn_decode_scratch_bytes says 0
+  fa_buffer *partial_states;  // float32
+} fa_flash_attn_decode_buffers;
+
+fa_status fa_flash_attn_decode(fa_encoder *encoder, fa_registry *registry, const fa_flash_attn_decode_problem *problem,
+                               const fa_flash_attn_decode_buffers *buffers);
+fa_status fa_flash_attn_decode_explain(fa_device *device, const fa_flash_attn_decode_problem *problem,
+                                       const char **out);
+fa_status fa_flash_attn_decode_scratch_bytes(fa_device *device, const fa_flash_attn_decode_problem *problem,
+                                             uint64_t *partials, uint64_t *partial_states);
+
 // -------------------------------------------------------------------------------------------------------- kv cache
 
 // Keys and values of past tokens of several sequences. Calls return when their work is done, and exclude each other.

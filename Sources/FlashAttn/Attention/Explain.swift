@@ -143,3 +143,20 @@ extension DecodeProblem {
       ]), rejected: [], copies: [], on: device)
   }
 }
+
+extension FlashAttnDecode {
+  /// The passes of `problem` as JSON, in the form of `Attention.explain`.
+  public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
+    try plan(problem, tuning: device.tuning).report(
+      spec.name,
+      .object([
+        ("keys", .string("\(problem.keys)")), ("values", .string("\(problem.values)")),
+        ("dtype", .string("\(problem.dtype)")), ("batch", .int(problem.keyLengths.count)),
+        ("heads", .int(problem.heads)), ("cache_heads", .int(problem.kvHeads)), ("head_dim", .int(problem.headDim)),
+        ("q_len", .int(problem.queryLength)), ("capacity", .int(problem.capacity)),
+        ("kv_lens", .array(problem.keyLengths.map { .int($0) })), ("causal", .bool(problem.causal)),
+        ("window", problem.window.map { .int($0) } ?? .null), ("scale", .real(Double(problem.scale))),
+        ("softcap", .real(Double(problem.softcap))), ("sinks", .bool(problem.sinks)),
+      ]), rejected: [], copies: [], on: device)
+  }
+}
