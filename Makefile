@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.txt
 NATIVE := pyfa/_native
-HEADERS := flash_attn.h flash_attn_params.h
+HEADERS := flash_attn.h flash_attn_decode.h flash_attn_params.h
 
 # Directories are listed too: their times change when a file comes or goes.
 SWIFT_INPUTS := Package.swift $(shell find Sources shaders -not -name '.*')

@@ -5,6 +5,8 @@
 
 // Masking needs infinities that mean what they say, whatever options the library is compiled with.
 #pragma METAL fp math_mode(safe)
+// And bits must not depend on which options an instance was specialised for; what is fused says so.
+#pragma METAL fp contract(off)
 
 #include "flash_attn_params.h"
 #include "mma.h"

@@ -52,6 +52,7 @@ CHECK_FIELD(fa_mask_fill_params, seq_len_k, 0);
 CHECK_FIELD(fa_mask_fill_params, q_abs_offset, 4);
 CHECK_FIELD(fa_mask_fill_params, n_swa, 8);
 CHECK_FIELD(fa_mask_fill_params, causal, 12);
+
 CHECK_SIZE(fa_fwht_params, 8);
 CHECK_FIELD(fa_fwht_params, head_dim, 0);
 CHECK_FIELD(fa_fwht_params, num_heads, 4);
@@ -171,3 +172,19 @@ CHECK_SIZE(fa_decode_batch, 16);
 CHECK_FIELD(fa_decode_batch, batch, 0);
 CHECK_FIELD(fa_decode_batch, q_len, 4);
 CHECK_FIELD(fa_decode_batch, reserved, 8);
+
+CHECK_SIZE(fa_decode_params, 96);
+CHECK_FIELD(fa_decode_params, batch, 0);
+CHECK_FIELD(fa_decode_params, heads, 4);
+CHECK_FIELD(fa_decode_params, kv_heads, 8);
+CHECK_FIELD(fa_decode_params, q_len, 12);
+CHECK_FIELD(fa_decode_params, capacity, 16);
+CHECK_FIELD(fa_decode_params, splits, 20);
+CHECK_FIELD(fa_decode_params, window, 24);
+CHECK_FIELD(fa_decode_params, causal, 28);
+CHECK_FIELD(fa_decode_params, scale, 32);
+CHECK_FIELD(fa_decode_params, softcap, 36);
+CHECK_FIELD(fa_decode_params, scale_factor_d512, 40);
+CHECK_FIELD(fa_decode_params, reserved, 44);
+CHECK_FIELD(fa_decode_params, q_strides, 48);
+CHECK_FIELD(fa_decode_params, o_strides, 72);

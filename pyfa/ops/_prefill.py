@@ -234,9 +234,13 @@ class Call:
         kind: MaskKind = "bool" if found in _BOOLS else "additive"
         if kind == "additive" and found != dtype:
             raise invalid(operation, "mask", f"bool, uint8 or {dtype}, as q has", str(found))
+        if isinstance(self.mask, np.ndarray) and shape[-1:] == (1,) and sizes[3] > 1:
+            # Kernels broadcast by strides, and neighbouring keys have none.
+            shape = (*shape[:-1], sizes[3])
+            self.mask = np.broadcast_to(self.mask, shape)
         full = {2: sizes[2:], 3: (sizes[0], *sizes[2:]), 4: sizes}.get(len(shape))
         if full is None or shape[-1] != full[-1] or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
-            expected = "[q, k], [batch, q, k] or [batch, heads, q, k], with 1 for what broadcasts except the last"
+            expected = "[q, k], [batch, q, k] or [batch, heads, q, k], with 1 for what broadcasts"
             raise invalid(operation, "mask", f"{expected}, of {list(sizes)}", str(list(shape)))
         if shape == full:
             return kind, len(shape), (0, 0, 0)

@@ -50,8 +50,8 @@ def flash_attn_prefill(
     out : Buffer, optional
         Where the result goes; a new buffer by default.
     mask : Buffer or numpy.ndarray, optional
-        ``[qL, kL]``, ``[B, qL, kL]`` or ``[B, H, qL, kL]``; extents of 1 broadcast, except the last. bool or uint8:
-        true attends. Of q's dtype: added to the scaled scores.
+        ``[qL, kL]``, ``[B, qL, kL]`` or ``[B, H, qL, kL]``; extents of 1 broadcast (of a Buffer, all but the last).
+        bool or uint8: true attends. Of q's dtype: added to the scaled scores.
     blk : Buffer or numpy.ndarray, optional
         What `flash_attn_prefill_blk` makes of the mask with this kernel's tile, which `flash_attn_prefill_explain`
         tells: tiles that attend nothing are skipped. It changes no bit of the result.

@@ -142,7 +142,7 @@ def threadgroup_memory(p):
 
 
 def source(room):
-    return flattened(f"{room}.metal")
+    return "#define __SOFTMETAL__ 1\n" + flattened(f"{room}.metal")
 
 
 def constants_of(p, options):

@@ -81,10 +81,12 @@ def strides(array):
 
 
 def whole(array):
-    """Return the memory behind a view, for a slot."""
-    while array.base is not None and isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    """Return the memory of a view, for a slot; views begin where their memory does."""
+    base = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    assert base.ctypes.data == array.ctypes.data
+    return base
 
 
 def run(operands, device, *, blk=False, lse=True, align=True, nsg=None, text=None):

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -177,8 +178,11 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("row", OPTIONS, ids=str)
-@pytest.mark.parametrize("instance", SAMPLE, ids=str)
+@pytest.mark.parametrize(
+    ("instance", "row"),
+    [(instance, row) for i, instance in enumerate(SAMPLE) for j, row in enumerate(OPTIONS) if (i + j) % 2],
+    ids=str,
+)
 def test_options(instance, row):
     mask, causal, window, softcap, sinks, lse, shift = row
     options = {"causal": causal, "window": window, "softcap": softcap}
@@ -229,13 +233,13 @@ def test_resumed_rows_have_the_same_bits(instance):
     """Rows of a longer problem, on a cache that is longer than what is in use; the rest of it is never read."""
     q, k, v, options = make(instance, 75, 75, causal=True, window=(33, -1), q_offset=0)
     out, lse = run(Operands(q, k, v, options), DEVICE, nsg=instance.nsg)
-    cache = np.full((2, 1, 1, 100, instance.head_dim), np.nan, q.dtype)
+    caches = [np.full((1, 1, 100, instance.head_dim), np.nan, q.dtype) for _ in "kv"]
     for first, last in ((0, 5), (5, 44), (44, 75)):
-        cache[:, :, :, :last] = np.stack([k, v])[:, :, :, :last]
+        for cache, rows in zip(caches, (k, v), strict=True):
+            cache[:, :, :last] = rows[:, :, :last]
         part = Operands(
             np.ascontiguousarray(q[:, :, first:last]),
-            cache[0][:, :, :last],
-            cache[1][:, :, :last],
+            *(cache[:, :, :last] for cache in caches),
             options | {"q_offset": first},
         )
         part_out, part_lse = run(part, DEVICE, nsg=instance.nsg, align=False)
@@ -246,7 +250,7 @@ def test_resumed_rows_have_the_same_bits(instance):
 @pytest.mark.parametrize("instance", [each for each in SAMPLE if not each.boolean], ids=str)
 def test_a_finite_bias_of_any_size_counts(instance, bias):
     dtype = reference.DTYPES[instance.dtype]
-    if not np.isfinite(np.asarray(bias).astype(dtype)):
+    if abs(bias) > float(ml_dtypes.finfo(dtype).max):
         pytest.skip(f"{bias} is not finite in {instance.dtype}")
     operands = make(instance, 9, 21)
     operands.options["mask"] = np.full((9, 21), bias, dtype)

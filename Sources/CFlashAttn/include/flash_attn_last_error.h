@@ -19,7 +19,10 @@ typedef enum cfa_slot {
   CFA_SLOT_D512_EXPLAIN = 6,
   CFA_SLOT_BLK_EXPLAIN = 7,
   CFA_SLOT_MASK_EXPLAIN = 8,
-  CFA_SLOT_COUNT = 9
+  CFA_SLOT_VEC_EXPLAIN = 9,
+  CFA_SLOT_KV_CACHE_EXPLAIN = 10,
+  CFA_SLOT_DECODE_EXPLAIN = 11,
+  CFA_SLOT_COUNT = 12
 } cfa_slot;
 
 /// Copies `length` bytes of `text` into the calling thread's slot and returns the NUL-terminated copy, valid until the

@@ -40,7 +40,7 @@ public enum FlashAttnPrefillBlk {
       case .H: heads
       case .qL: queryLength
       case .kL: keyLength
-      case .Hkv, .D, .NQ, .NK: 0
+      default: 0
       }
     }
   }
@@ -81,7 +81,7 @@ public enum FlashAttnPrefillBlk {
       Operand(slot: 1, name: "blk", access: .write, dtype: .fixed(.u8), shape: [.B, .H, .NQ, .NK]),
     ],
     blocks: [
-      ParamBlock(slot: 2, name: "params", type: "fa_blk_params") { problem, _ in
+      ParamBlock(slot: 2, name: "blk_params", type: "fa_blk_params") { problem, _ in
         fa_blk_params(
           qL: Int32(problem.queryLength), kL: Int32(problem.keyLength), batches: Int32(problem.batch),
           heads: Int32(problem.heads), M_strides: problem.maskStrides.packed)

@@ -22,7 +22,7 @@ public enum FlashAttnPrefillMask {
       switch dim {
       case .qL: queryLength
       case .kL: keyLength
-      case .B, .H, .Hkv, .D, .NQ, .NK: 0
+      default: 0
       }
     }
   }
@@ -46,7 +46,7 @@ public enum FlashAttnPrefillMask {
     variants: [DType.bf16, .f16, .f32, .bool].map { Variant(kernel: "flash_attn_prefill_mask_fill_\($0)", dtype: $0) },
     operands: [Operand(slot: 0, name: "mask", access: .write, dtype: .io, shape: [.qL, .kL])],
     blocks: [
-      ParamBlock(slot: 1, name: "params", type: "fa_mask_fill_params") { problem, _ in
+      ParamBlock(slot: 1, name: "fill_params", type: "fa_mask_fill_params") { problem, _ in
         fa_mask_fill_params(
           seq_len_k: UInt32(problem.keyLength), q_abs_offset: UInt32(problem.queryOffset),
           n_swa: Int32(problem.window ?? -1), causal: problem.causal ? 1 : 0)

@@ -3,13 +3,17 @@
 /// One generic `plan` turns a spec and a problem into passes; one generic `Plan.encode` binds buffers to them. No room
 /// has a dispatcher of its own.
 struct KernelSpec<Problem: KernelProblem>: Sendable {
-  /// The room: shader file, C function and Python op are called the same.
+  /// The room: C function and Python op are called the same.
   let name: String
+  /// The shader file, where it is not called the same because it holds several families.
+  var source: String?
   let variants: [Variant]
   let operands: [Operand<Problem>]
   let blocks: [ParamBlock<Problem>]
   let constants: [ConstantRule<Problem>]
   let rules: [Rule<Problem>]
+  /// Which of the variants' forms a problem takes; the problem's own by default.
+  var form: @Sendable (Problem) -> String? = { $0.form }
   /// The tile of a problem where its variant leaves it open.
   var tile: @Sendable (Problem) -> Tile? = { _ in nil }
   let launch: @Sendable (Problem, Tile) -> Launch
@@ -32,7 +36,7 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
         Plan.Operand(
           name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: present,
           byteCount: present ? try operand.byteCount(sizes, name) : 0,
-          shape: present ? operand.shape.map { sizes($0) } : [], isTiled: operand.isTiled))
+          shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
     }
     guard !problem.isEmpty else { return Plan(operation: name, operands: requirements, steps: []) }
     let pass = Plan.Pass(
@@ -50,6 +54,8 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     return tile
   }
 
+  var shader: String { source ?? name }
+
   /// The instance that serves `problem`.
   func variant(for problem: Problem) throws(FAError) -> Variant {
     let ofDType = variants.filter { $0.dtype == problem.dtype }
@@ -57,9 +63,10 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
       throw .unsupported(name, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(problem.dtype)")
     }
     let headDim = problem.size(of: .D)
-    let ofHeadDim = ofDType.filter { $0.headDim == nil || $0.headDim == headDim }
+    let ofForm = ofDType.filter { $0.form == form(problem) }
+    let ofHeadDim = ofForm.filter { $0.headDim == nil || $0.headDim == headDim }
     guard !ofHeadDim.isEmpty else {
-      let served = ofDType.compactMap(\.headDim).map { "\($0)" }
+      let served = ofForm.compactMap(\.headDim).map { "\($0)" }
       throw .unsupported(name, "head_dim", expected: listed(served), got: "\(headDim)")
     }
     let mask = problem.maskKind == MaskKind.none ? .additive : problem.maskKind
@@ -83,9 +90,10 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
 struct ParamBlock<Problem: KernelProblem>: Sendable {
   let slot: Int
   let name: String
-  /// The C struct.
+  /// The C struct, or the type of an array's elements.
   let type: String
-  let byteCount: Int
+  /// Nil for an array.
+  let byteCount: Int?
   /// The bool constant that says it is there, nil if it always is.
   let guardConstant: Int?
   let isPresent: @Sendable (Problem) -> Bool
@@ -103,6 +111,20 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
     self.guardConstant = guardConstant
     self.isPresent = isPresent
     bytes = { problem, tile in withUnsafeBytes(of: make(problem, tile)) { Array($0) } }
+  }
+
+  /// A short array, bound as inline bytes too.
+  init<Element: BitwiseCopyable>(
+    slot: Int, name: String, type: String, guardConstant: Int? = nil,
+    isPresent: @escaping @Sendable (Problem) -> Bool = { _ in true }, array: @escaping @Sendable (Problem) -> [Element]
+  ) {
+    self.slot = slot
+    self.name = name
+    self.type = type
+    byteCount = nil
+    self.guardConstant = guardConstant
+    self.isPresent = isPresent
+    bytes = { problem, _ in array(problem).withUnsafeBytes { Array($0) } }
   }
 }
 

@@ -139,7 +139,8 @@ extension ShaderToolchain {
   private static func options(_ flavour: ShaderFlavour, _ settings: CompileSettings) -> [String] {
     var options = DeviceLibrary.flags(flavour) + plain
     // Never -ffinite-math-only: masks are made of infinities, and Metal's own GPUs honour them.
-    options.append("-ffp-contract=\(settings.mathMode == .safe ? "on" : "fast")")
+    // Plain "fast" would fuse what a pragma says to leave alone.
+    options.append("-ffp-contract=\(settings.mathMode == .safe ? "on" : "fast-honor-pragmas")")
     if settings.optimizationLevel == .size, !flavour.checked { options.append("-Os") }
     return options
   }
