@@ -49,11 +49,11 @@ const sm_argument merge_arguments[] = {
     {"signs", SIGNS, SM_READ, 0, HAS_SIGNS},
 };
 const sm_constant_info constants[] = {
-    {"has_signs", HAS_SIGNS, MTL_DATA_TYPE_BOOL, 0},    {"has_sinks", HAS_SINKS, MTL_DATA_TYPE_BOOL, 0},
-    {"has_lse", HAS_LSE, MTL_DATA_TYPE_BOOL, 0},        {"k_format", K_FORMAT, MTL_DATA_TYPE_INT, 1},
-    {"v_format", V_FORMAT, MTL_DATA_TYPE_INT, 1},       {"norms_f16", NORMS_F16, MTL_DATA_TYPE_BOOL, 0},
+    {"has_signs", HAS_SIGNS, MTL_DATA_TYPE_BOOL, 0},     {"has_sinks", HAS_SINKS, MTL_DATA_TYPE_BOOL, 0},
+    {"has_lse", HAS_LSE, MTL_DATA_TYPE_BOOL, 0},         {"k_format", K_FORMAT, MTL_DATA_TYPE_INT, 1},
+    {"v_format", V_FORMAT, MTL_DATA_TYPE_INT, 1},        {"norms_f16", NORMS_F16, MTL_DATA_TYPE_BOOL, 0},
     {"has_softcap", HAS_SOFTCAP, MTL_DATA_TYPE_BOOL, 0}, {"has_window", HAS_WINDOW, MTL_DATA_TYPE_BOOL, 0},
-    {"has_ring", RING, MTL_DATA_TYPE_BOOL, 0},          {"has_undo", UNDO, MTL_DATA_TYPE_BOOL, 0},
+    {"has_ring", RING, MTL_DATA_TYPE_BOOL, 0},           {"has_undo", UNDO, MTL_DATA_TYPE_BOOL, 0},
     {"has_rotate_q", ROTATE_Q, MTL_DATA_TYPE_BOOL, 0},
 };
 const sm_constant_info merge_constants[] = {{"has_signs", HAS_SIGNS, MTL_DATA_TYPE_BOOL, 0},
@@ -93,9 +93,9 @@ Vectors bind_output(Slots &slots, Slot slot, Elem elem, const fa_decode_params &
   const Vectors vectors = bind_vectors(slots, slot, "O", elem, params, params.o_strides, head_dim);
   const int64_t counts[3] = {params.batch, params.heads, params.q_len};
   if (slots.error == nullptr && !rows_disjoint(counts, params.o_strides, 3, head_dim)) {
-    slots.error = fail("%s: slot %d (O): strides: needs rows that do not overlap, got (%" PRId64 ", %" PRId64
-                       ", %" PRId64 ")",
-                       slots.kernel, slot, params.o_strides[0], params.o_strides[1], params.o_strides[2]);
+    slots.error =
+        fail("%s: slot %d (O): strides: needs rows that do not overlap, got (%" PRId64 ", %" PRId64 ", %" PRId64 ")",
+             slots.kernel, slot, params.o_strides[0], params.o_strides[1], params.o_strides[2]);
   }
   return vectors;
 }
@@ -104,8 +104,12 @@ Vectors bind_output(Slots &slots, Slot slot, Elem elem, const fa_decode_params &
 Partials bind_partials(Slots &slots, const fa_decode_params &params, uint64_t rows, int head_dim) {
   char *values = slots.bind(OUT, "partials", product(rows, params.splits, head_dim, 4));
   char *states = slots.bind(STATES, "partial_states", product(rows, params.splits, 8));
-  return {int(params.splits), reinterpret_cast<float *>(values), reinterpret_cast<float *>(states),
-          int64_t(params.splits) * head_dim, 4, head_dim};
+  return {int(params.splits),
+          reinterpret_cast<float *>(values),
+          reinterpret_cast<float *>(states),
+          int64_t(params.splits) * head_dim,
+          4,
+          head_dim};
 }
 
 CacheSide bind_side(Slots &slots, Slot slot, const char *name, const char *norms_name, uint32_t constant,

@@ -12,33 +12,21 @@ enum { REDUCE_TMP = 1, REDUCE_DST = 2, REDUCE_NWG = 3, REDUCE_LSE = 4 };
 enum { CODEBOOK_BITS = 50 };
 enum { MOST_SPLITS = 32, MOST_SIMDGROUPS = 4 };
 
-#define FA_OPTIONS                                                               \
-  {"batch", BATCH, SM_READ, sizeof(fa_decode_batch), HAS_BATCH},                 \
-      {"kv_lens", KV_LENS, SM_READ, 0, HAS_BATCH},                               \
-      {"ring_starts", RING_STARTS, SM_READ, 0, HAS_BATCH},                       \
-      {"sinks", SINKS, SM_READ, 0, HAS_SINKS},                                   \
+#define FA_OPTIONS                                                                                            \
+  {"batch", BATCH, SM_READ, sizeof(fa_decode_batch), HAS_BATCH}, {"kv_lens", KV_LENS, SM_READ, 0, HAS_BATCH}, \
+      {"ring_starts", RING_STARTS, SM_READ, 0, HAS_BATCH}, {"sinks", SINKS, SM_READ, 0, HAS_SINKS},           \
       {"LSE", LSE, SM_READ_WRITE, 0, HAS_LSE},
-#define FA_DENSE(PARAMS_TYPE)                              \
-  {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS}, \
-      {"Q", Q, SM_READ, 0, SM_ALWAYS},                     \
-      {"K", 2, SM_READ, 0, SM_ALWAYS},                     \
-      {"V", 3, SM_READ, 0, SM_ALWAYS},                     \
-      {"dst", 4, SM_READ_WRITE, 0, SM_ALWAYS},             \
+#define FA_DENSE(PARAMS_TYPE)                                                                                    \
+  {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS}, {"Q", Q, SM_READ, 0, SM_ALWAYS},                  \
+      {"K", 2, SM_READ, 0, SM_ALWAYS}, {"V", 3, SM_READ, 0, SM_ALWAYS}, {"dst", 4, SM_READ_WRITE, 0, SM_ALWAYS}, \
       FA_OPTIONS
-#define FA_CODED(PARAMS_TYPE)                                 \
-  {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS},    \
-      {"Q", Q, SM_READ, 0, SM_ALWAYS},                        \
-      {"K", 2, SM_READ, 0, SM_ALWAYS},                        \
-      {"K_norms", 3, SM_READ, 0, SM_ALWAYS},                  \
-      {"V", 4, SM_READ, 0, SM_ALWAYS},                        \
-      {"V_norms", 5, SM_READ, 0, SM_ALWAYS},                  \
-      {"dst", 6, SM_READ_WRITE, 0, SM_ALWAYS},                \
-      FA_OPTIONS
-#define FA_REDUCE                                                            \
-  {"params", PARAMS, SM_READ, sizeof(fa_vec_reduce_params), SM_ALWAYS},      \
-      {"tmp", REDUCE_TMP, SM_READ, 0, SM_ALWAYS},                            \
-      {"dst", REDUCE_DST, SM_READ_WRITE, 0, SM_ALWAYS},                      \
-      {"LSE", REDUCE_LSE, SM_READ_WRITE, 0, HAS_LSE},                        \
+#define FA_CODED(PARAMS_TYPE)                                                                                  \
+  {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS}, {"Q", Q, SM_READ, 0, SM_ALWAYS},                \
+      {"K", 2, SM_READ, 0, SM_ALWAYS}, {"K_norms", 3, SM_READ, 0, SM_ALWAYS}, {"V", 4, SM_READ, 0, SM_ALWAYS}, \
+      {"V_norms", 5, SM_READ, 0, SM_ALWAYS}, {"dst", 6, SM_READ_WRITE, 0, SM_ALWAYS}, FA_OPTIONS
+#define FA_REDUCE                                                                                                   \
+  {"params", PARAMS, SM_READ, sizeof(fa_vec_reduce_params), SM_ALWAYS}, {"tmp", REDUCE_TMP, SM_READ, 0, SM_ALWAYS}, \
+      {"dst", REDUCE_DST, SM_READ_WRITE, 0, SM_ALWAYS}, {"LSE", REDUCE_LSE, SM_READ_WRITE, 0, HAS_LSE},             \
       {"batch", BATCH, SM_READ, sizeof(fa_decode_batch), HAS_BATCH},
 #define FA_NWG {"nwg", REDUCE_NWG, SM_READ, sizeof(uint32_t), SM_ALWAYS},
 #define FA_SIGNS {"signs", SIGNS, SM_READ, 0, HAS_SIGNS},
@@ -54,8 +42,10 @@ const sm_argument peer_reduce_arguments[] = {FA_REDUCE};
 #define FA_BOOL(NAME, INDEX) {NAME, INDEX, MTL_DATA_TYPE_BOOL, 0}
 const sm_constant_info options[] = {FA_BOOL("has_batch", HAS_BATCH), FA_BOOL("has_sinks", HAS_SINKS),
                                     FA_BOOL("has_lse", HAS_LSE)};
-const sm_constant_info byte_options[] = {FA_BOOL("has_batch", HAS_BATCH), FA_BOOL("has_sinks", HAS_SINKS),
-                                         FA_BOOL("has_lse", HAS_LSE), FA_BOOL("has_signs", HAS_SIGNS),
+const sm_constant_info byte_options[] = {FA_BOOL("has_batch", HAS_BATCH),
+                                         FA_BOOL("has_sinks", HAS_SINKS),
+                                         FA_BOOL("has_lse", HAS_LSE),
+                                         FA_BOOL("has_signs", HAS_SIGNS),
                                          {"codebook_bits", CODEBOOK_BITS, MTL_DATA_TYPE_INT, 0}};
 const sm_constant_info reduce_options[] = {FA_BOOL("has_batch", HAS_BATCH), FA_BOOL("has_lse", HAS_LSE)};
 const sm_constant_info reduce_undo_options[] = {FA_BOOL("has_batch", HAS_BATCH), FA_BOOL("has_lse", HAS_LSE),
@@ -244,8 +234,8 @@ const char *run_vec_reduce(const VecReduceKernel &kernel, const sm_dispatch &dis
   problem.head_dim = dim;
   char *tmp = slots.bind(REDUCE_TMP, "tmp", product(rows, splits, dim + 2, 4));
   if (tmp != nullptr) problem.partials = partials_in(tmp, rows, dim, splits);
-  problem.o = contiguous(slots.bind(REDUCE_DST, "dst", product(rows, dim, 4)), Elem::f32, problem.heads, batch.q_len,
-                         dim);
+  problem.o =
+      contiguous(slots.bind(REDUCE_DST, "dst", product(rows, dim, 4)), Elem::f32, problem.heads, batch.q_len, dim);
   if (slots.constant(HAS_LSE)) problem.lse = slots.bind(REDUCE_LSE, "LSE", product(rows, 4));
   if (kernel.undo) problem.undo_v = slots.signs(SIGNS, dim, default_signs);
   problem.executor = dispatch.executor;

@@ -16,21 +16,17 @@ enum { HAS_RMS = 56 };
 const sm_argument fwht_arguments[] = {{"data", FWHT_DATA, SM_READ_WRITE, 0, SM_ALWAYS},
                                       {"params", FWHT_PARAMS, SM_READ, sizeof(fa_fwht_params), SM_ALWAYS},
                                       FA_SIGNS(FWHT_SIGNS)};
-#define FA_ENCODE(PARAMS_TYPE, NORMS_GUARD)                       \
-  {"src", FROM, SM_READ, 0, SM_ALWAYS},                           \
-      {"data", DATA, SM_READ_WRITE, 0, SM_ALWAYS},                \
-      {"norms", NORMS, SM_READ_WRITE, 0, NORMS_GUARD},            \
-      {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS},
-const sm_argument hadamard_fast_arguments[] = {FA_ENCODE(fa_hadamard_quantize_kv_params, SM_ALWAYS){
-    "rms_scratch", PROBE, SM_READ_WRITE, 0, HAS_RMS}};
+#define FA_ENCODE(PARAMS_TYPE, NORMS_GUARD)                                          \
+  {"src", FROM, SM_READ, 0, SM_ALWAYS}, {"data", DATA, SM_READ_WRITE, 0, SM_ALWAYS}, \
+      {"norms", NORMS, SM_READ_WRITE, 0, NORMS_GUARD}, {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS},
+const sm_argument hadamard_fast_arguments[] = {
+    FA_ENCODE(fa_hadamard_quantize_kv_params, SM_ALWAYS){"rms_scratch", PROBE, SM_READ_WRITE, 0, HAS_RMS}};
 const sm_argument hadamard_hb_arguments[] = {FA_ENCODE(fa_hadamard_quantize_kv_hb_params, SM_ALWAYS)};
 const sm_argument kv_encode_arguments[] = {
     FA_ENCODE(fa_kv_encode_params, SM_IF_BOUND){"write_pos", WRITE_POS, SM_READ, 0, SM_ALWAYS}, FA_SIGNS(SIGNS)};
-#define FA_DECODE(PARAMS_TYPE, NORMS_GUARD)                       \
-  {"data", CACHE, SM_READ, 0, SM_ALWAYS},                         \
-      {"norms", CACHE_NORMS, SM_READ, 0, NORMS_GUARD},            \
-      {"out", OUT, SM_READ_WRITE, 0, SM_ALWAYS},                  \
-      {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS},
+#define FA_DECODE(PARAMS_TYPE, NORMS_GUARD)                                                \
+  {"data", CACHE, SM_READ, 0, SM_ALWAYS}, {"norms", CACHE_NORMS, SM_READ, 0, NORMS_GUARD}, \
+      {"out", OUT, SM_READ_WRITE, 0, SM_ALWAYS}, {"params", PARAMS, SM_READ, sizeof(PARAMS_TYPE), SM_ALWAYS},
 const sm_argument tq_dequantize_arguments[] = {FA_DECODE(fa_tq_dequantize_kv_params, SM_ALWAYS)};
 const sm_argument tq_dequantize_hb_arguments[] = {FA_DECODE(fa_tq_dequantize_hb_kv_params, SM_ALWAYS)};
 const sm_argument kv_decode_arguments[] = {FA_DECODE(fa_kv_decode_params, SM_IF_BOUND) FA_SIGNS(SIGNS)};
@@ -150,11 +146,11 @@ const char *run_kv_encode(const KvKernel &kernel, const sm_dispatch &dispatch) {
   if (problem.batch == 0 || problem.kv_heads == 0 || problem.tokens == 0) return slots.error;
   const int64_t counts[3] = {problem.batch, problem.kv_heads, problem.tokens};
   uint64_t bytes;
-  if (!slots.error &&
-      !extent_bytes(counts, params.src_strides, 3, kernel.head_dim, elem_bytes(kernel.elem), &bytes)) {
-    slots.error = fail("%s: slot %d (params): src_strides: needs non-negative ones and a size below 2^63 bytes, got (%" PRId64
-                       ", %" PRId64 ", %" PRId64 ")",
-                       kernel.name, PARAMS, params.src_strides[0], params.src_strides[1], params.src_strides[2]);
+  if (!slots.error && !extent_bytes(counts, params.src_strides, 3, kernel.head_dim, elem_bytes(kernel.elem), &bytes)) {
+    slots.error =
+        fail("%s: slot %d (params): src_strides: needs non-negative ones and a size below 2^63 bytes, got (%" PRId64
+             ", %" PRId64 ", %" PRId64 ")",
+             kernel.name, PARAMS, params.src_strides[0], params.src_strides[1], params.src_strides[2]);
   }
   if (slots.error) return slots.error;
   problem.head_dim = kernel.head_dim;
@@ -200,8 +196,8 @@ const char *run_kv_decode(const KvKernel &kernel, const sm_dispatch &dispatch) {
   problem.row_norms = 1;
   problem.factor = format->bits == 0 ? 1.0f : 1.0f / __builtin_sqrtf(float(kernel.head_dim));
   problem.elem = kernel.elem;
-  problem.out = slots.bind(OUT, "out", product(params.batch, params.kv_heads, params.n_tokens, kernel.head_dim,
-                                               elem_bytes(kernel.elem)));
+  problem.out = slots.bind(
+      OUT, "out", product(params.batch, params.kv_heads, params.n_tokens, kernel.head_dim, elem_bytes(kernel.elem)));
   if (params.undo_rotation != 0 && !format->dense()) {
     problem.unrotate = slots.signs(SIGNS, kernel.head_dim, default_signs);
   }
@@ -236,7 +232,8 @@ const char *run_tq_dequantize(const TqDequantizeKernel &kernel, const sm_dispatc
   problem.data = slots.bind(CACHE, "data", product(rows, format.row_bytes(kernel.head_dim)));
   problem.norms = bind_norms(slots, CACHE_NORMS, format, kernel.head_dim, false, rows);
   problem.row_norms = norms;
-  problem.factor = norms == 2 ? 1.0f / factor_v1(params.scale_factor_d512) : 1.0f / __builtin_sqrtf(float(kernel.head_dim));
+  problem.factor =
+      norms == 2 ? 1.0f / factor_v1(params.scale_factor_d512) : 1.0f / __builtin_sqrtf(float(kernel.head_dim));
   problem.elem = Elem::f32;
   problem.out = slots.bind(OUT, "out", product(problem.kv_heads, kernel.head_dim, 4));
   problem.executor = dispatch.executor;

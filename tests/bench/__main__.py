@@ -20,8 +20,9 @@ from rich.progress import track
 
 import pyfa
 
-from . import overhead, prefill, report
+from . import decode, overhead, prefill, report
 
+PARTS = ("prefill", "decode", "overhead")
 BUSY = 0.5  # load average for each core
 
 
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats (default: %(default)s)")
     parser.add_argument("--block", type=float, default=0.05, help="seconds of each repeat (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument(
         "--shapes",
         nargs="+",
@@ -57,29 +59,45 @@ def main(argv: list[str] | None = None) -> int:
     if load > BUSY * cores:
         console.print(f"[yellow]load {load:.1f}: other programs are running, so read ratios with care[/]")
     shapes = [shape for shape in prefill.SHAPES if not options.shapes or shape.name in options.shapes]
-    problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes]
+    problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes if "prefill" in options.parts]
     results = [
         prefill.measure(shape, dtype, options.rounds, options.block)
         for shape, dtype in track(problems, "prefill", console=console, transient=True)
     ]
-    console.print(report.prefill_table(results))
-    overheads = _overheads(options.output, options.rounds, options.block)
-    console.print(report.overhead_table(overheads))
+    if results:
+        console.print(report.prefill_table(results))
+    decoded = [
+        decode.measure(shape, options.rounds, options.block)
+        for shape in track(decode.SHAPES, "decode", console=console, transient=True)
+        if "decode" in options.parts
+    ]
+    if decoded:
+        console.print(report.decode_table(decoded))
+    overheads = _overheads(options.output, options.rounds, options.block) if "overhead" in options.parts else []
+    if overheads:
+        console.print(report.overhead_table(overheads))
 
     record = {
         "machine": {"platform": platform.platform(), "cores": cores, "load": load, "device": asdict(device)},
         "versions": {"pyfa": pyfa.__version__, "numpy": np.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
         "prefill": [result.record() for result in results],
+        "decode": [result.record() for result in decoded],
         "overhead": [entry.record() for entry in overheads],
     }
     (options.output / "bench.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    report.save_plot(options.output / "bench.png", results)
-    console.print(f"written: {options.output / 'bench.json'}, {options.output / 'bench.png'}")
+    written = [options.output / "bench.json"]
+    if results:
+        written.append(options.output / "bench.png")
+        report.save_plot(written[-1], results)
+    console.print("written: " + ", ".join(str(path) for path in written))
     wrong = [result for result in results if not result.right]
     for result in wrong:
         print(f"wrong result: {result.shape} {result.dtype} differs by {result.difference:.2e}", file=sys.stderr)
-    return 1 if wrong else 0
+    wrong_caches = [(result.shape.name, kind) for result in decoded for kind in result.wrong]
+    for shape, kind in wrong_caches:
+        print(f"wrong result: decode {shape} {kind}", file=sys.stderr)
+    return 1 if wrong or wrong_caches else 0
 
 
 def _overheads(build: Path, rounds: int, block: float) -> list[report.Overhead]:

@@ -72,8 +72,8 @@ def test_a_ring_is_its_keys_in_order(family):
 
 
 MIXED = decode.Problem(
-    heads=(6, 2), q_len=3, kv_lens=(0, 1, 33, 371), capacity=375, ring_starts=(5, 374, 60, 333), causal=True, window=290,
-    softcap=4.0, sinks=True,
+    heads=(6, 2), q_len=3, kv_lens=(0, 1, 33, 371), capacity=375, ring_starts=(5, 374, 60, 333), causal=True,
+    window=290, softcap=4.0, sinks=True,
 )  # fmt: skip
 
 
@@ -129,8 +129,9 @@ def test_rotation(dim):
         rows = x.copy()
         Rooms(None).fwht(kind, rows)
         assert_close(rows, expected)
-    Rooms(None).fwht("fwht_sign_premult", x, signs=99)
-    assert_close(codec.unrotate(x, 99), codec_tests.vectors(dim, 40, dim))
+    rows = x.copy()
+    Rooms(None).fwht("fwht_sign_premult", rows, signs=99)
+    assert_close(rows, codec.rotate(x, 99))
 
 
 @EACH_DIM
@@ -200,7 +201,9 @@ def test_short_buffers(monkeypatch, slot, name):
         whole = NativeKernel(host_name, dict(constants))
 
         def short(slots, **launch):
-            cut = np.frombuffer(slots[slot].reshape(-1).view(np.uint8)[:-1].tobytes(), np.uint8).copy()
+            # Rows of Q and O have eight bytes behind them.
+            missing = 9 if slot in (1, 6) else 1
+            cut = slots[slot].reshape(-1).view(np.uint8)[:-missing].copy()
             whole(slots | {slot: cut}, **launch)
 
         return short
@@ -253,7 +256,8 @@ def check_a_sample():
 
 @pytest.mark.parametrize("isa", available())
 def test_every_instruction_set(isa):
-    code = "import pyfa; from tests.python import test_native_decode as t; print(pyfa.Device().info().isa); t.check_a_sample()"
+    code = "import pyfa; from tests.python import test_native_decode as t; print(pyfa.Device().info().isa); "
+    code += "t.check_a_sample()"
     ran = run_with(isa, code)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == isa

@@ -38,7 +38,7 @@ KvFormat coded(RowFormat rows, int packed, int version, const Table<bits> &table
 const uint8_t *const default_signs = fa_default_signs;
 
 const KvFormat *kv_format(int32_t id) {
-#define FA_CODED(NAME, BITS, ROWS, PACKED, VERSION)                         \
+#define FA_CODED(NAME, BITS, ROWS, PACKED, VERSION)             \
   static const Table<BITS> NAME##_table(fa_##NAME##_centroids); \
   static const KvFormat NAME = coded<BITS>(RowFormat::ROWS, PACKED, VERSION, NAME##_table, fa_##NAME##_boundaries);
   FA_CODED(tq2, 2, tq2, 2, 2)

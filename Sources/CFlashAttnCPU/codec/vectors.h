@@ -7,8 +7,8 @@ namespace fa::FA_ISA {
 /// What `run` takes for more work than the calling thread should do alone.
 constexpr uint64_t many = uint64_t(1) << 15;
 
-FA_INLINE void run(const sm_executor *executor, uint64_t tasks, void (*task)(void *, uint64_t, uint32_t),
-                   void *context, uint64_t work) {
+FA_INLINE void run(const sm_executor *executor, uint64_t tasks, void (*task)(void *, uint64_t, uint32_t), void *context,
+                   uint64_t work) {
   if (work >= many) {
     executor->parallel(executor->self, tasks, task, context);
   } else {

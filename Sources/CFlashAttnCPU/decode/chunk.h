@@ -101,8 +101,8 @@ FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int co
     int k = 0;
     if (halves == 1) {
       for (; k + VW <= count; k += VW) {
-        const vf norms = side.norms_f16 ? f16_to_f32(load<vh>(side.norms + (row + k) * 2))
-                                        : load<vf>(side.norms + (row + k) * 4);
+        const vf norms =
+            side.norms_f16 ? f16_to_f32(load<vh>(side.norms + (row + k) * 2)) : load<vf>(side.norms + (row + k) * 4);
         store(half + k, norms * side.factor);
       }
     }
@@ -139,8 +139,8 @@ struct Chunk {
       read_norms(p.v, cache, v_halves, keys - before, v_norms, before);
     }
     for (int c = first; c < first + count; c++) {
-      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, keys,
-                               weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
+      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, keys, weights[0][c],
+                               weights[1][c], &result.maximum[c], &result.sum[c]);
     }
     gather(slot, before, 0, first, count, v_halves);
     if (before < keys) {
@@ -172,9 +172,8 @@ struct Chunk {
       const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
       const int c = first + done;
       for (int h = 0; h < parts; h++) {
-        passes[int(p.v.format->rows)].gather[size](rows, h * units / parts, (h + 1) * units / parts,
-                                                   weights[h][c] + at, decay + c,
-                                                   result.values() + c * p.head_dim);
+        passes[int(p.v.format->rows)].gather[size](rows, h * units / parts, (h + 1) * units / parts, weights[h][c] + at,
+                                                   decay + c, result.values() + c * p.head_dim);
       }
       done += 1 << size;
     }
@@ -225,7 +224,8 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
       last = to < columns ? to : columns;
     }
     const int64_t slot = ring_start + key;
-    if (first < last) chunk.attend_block(slot < p.capacity ? slot : slot - p.capacity, int(until - key), first, last - first);
+    if (first < last)
+      chunk.attend_block(slot < p.capacity ? slot : slot - p.capacity, int(until - key), first, last - first);
     key = until;
   }
 }

@@ -78,7 +78,8 @@ static const char *decode(const DecodeProblem &p) {
   DecodeTasks t = {p, 0, 0, 0, 0, 0, 0, nullptr};
   t.plan();
   char *scratch = static_cast<char *>(p.executor->scratch(p.executor->self, t.scratch_bytes()));
-  if (scratch == nullptr) return fail("%s: scratch memory: needs %llu bytes, got none", p.kernel, (unsigned long long)t.scratch_bytes());
+  if (scratch == nullptr)
+    return fail("%s: scratch memory: needs %llu bytes, got none", p.kernel, (unsigned long long)t.scratch_bytes());
   t.memory = scratch;
   const uint64_t rows = uint64_t(p.batch) * p.q_len * p.heads;
   run(p.executor, uint64_t(p.batch) * p.kv_heads, prepare_queries, &t, rows * p.head_dim);

@@ -21,8 +21,7 @@ FA_INLINE void write_row(const Vectors &o, char *lse, const uint8_t *undo_v, con
   const float share = sum == 0.0f ? 0.0f : 1.0f / sum;
   for (int i = 0; i < head_dim; i += VW) store(x + i, load<vf>(x + i) * share);
   if (undo_v != nullptr) unrotate(x, head_dim, undo_v);
-  write_vector(o.data + row.b * o.strides[0] + row.head * o.strides[1] + row.token * o.strides[2], x, o.elem,
-               head_dim);
+  write_vector(o.data + row.b * o.strides[0] + row.head * o.strides[1] + row.token * o.strides[2], x, o.elem, head_dim);
   if (lse != nullptr) {
     const float value = sum == 0.0f ? -infinity() : maximum + __builtin_logf(sum);
     store(lse + ((row.b * heads + row.head) * q_len + row.token) * 4, value);

@@ -9,7 +9,8 @@
 namespace fa::FA_ISA {
 
 constexpr int row_block = 64;  ///< keys worked on together
-constexpr int column_stride = row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
+constexpr int column_stride =
+    row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
 constexpr int key_prefetch = 4096;  ///< bytes ahead
 constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
 
@@ -188,9 +189,8 @@ constexpr RowPasses row_passes() {
 /// Dot products of bf16 queries with bf16 keys; null where there is no instruction for it.
 constexpr DotsPass pair_dots(int log2_columns) {
   if constexpr (has_bf16_dot) {
-    constexpr DotsPass dots[] = {
-        key_dots<RowFormat::bf16, PairDot, 1, 4>, key_dots<RowFormat::bf16, PairDot, 2, 4>,
-        key_dots<RowFormat::bf16, PairDot, 4, 2>, key_dots<RowFormat::bf16, PairDot, 8, 2>};
+    constexpr DotsPass dots[] = {key_dots<RowFormat::bf16, PairDot, 1, 4>, key_dots<RowFormat::bf16, PairDot, 2, 4>,
+                                 key_dots<RowFormat::bf16, PairDot, 4, 2>, key_dots<RowFormat::bf16, PairDot, 8, 2>};
     return dots[log2_columns];
   } else {
     return log2_columns < 0 ? nullptr : nullptr;

@@ -194,9 +194,9 @@ struct CodeReader<bits, packed, true> {
   }
 };
 
-#define FA_CODE_READER(FORMAT, BITS, PACKED)                           \
-  template <>                                                          \
-  struct Reader<RowFormat::FORMAT> : CodeReader<BITS, PACKED> {        \
+#define FA_CODE_READER(FORMAT, BITS, PACKED)                             \
+  template <>                                                            \
+  struct Reader<RowFormat::FORMAT> : CodeReader<BITS, PACKED> {          \
     FA_METHOD Reader(const KvFormat &f, int dim) : CodeReader(f, dim) {} \
   };
 FA_CODE_READER(tq2, 2, 2)

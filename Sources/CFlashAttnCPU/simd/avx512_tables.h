@@ -85,7 +85,8 @@ struct PlaneTable {
 
   FA_METHOD explicit PlaneTable(const uint8_t *bytes) {
     FA_UNROLL
-    for (int i = 0; i < 4 * vectors; i++) planes[i / vectors][i % vectors] = load<__m512i>(bytes + (i / vectors * 2 + i % vectors) * 64);
+    for (int i = 0; i < 4 * vectors; i++)
+      planes[i / vectors][i % vectors] = load<__m512i>(bytes + (i / vectors * 2 + i % vectors) * 64);
   }
 
   /// 64 codes of a byte each, with anything above their bits.
