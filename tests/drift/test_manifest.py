@@ -105,13 +105,15 @@ def test_read_only_operands_are_const(room, entries):
         assert (declaration.group(1) is not None) == (operand["access"] == "read"), operand["name"]
 
 
-def test_function_constants(room, shader):
+def test_function_constants(room, shader, manifest):
     declared = {int(index): name for _, name, index in CONSTANT.findall(shader)}
     told = {constant["index"]: constant["name"] for constant in room["constants"]}
-    # A room may leave out what other kernels of its shader use, or what they need not be told.
-    optional = set(re.findall(r"is_function_constant_defined\((\w+)\)", shader))
     assert told.items() <= declared.items()
-    assert {name for index, name in declared.items() if index not in told} <= optional
+    # A room may leave out what other kernels of its shader use, and all what need not be told.
+    beside = [other for other in manifest["rooms"] if other["shader"] == room["shader"]]
+    by_any = {constant["name"] for other in beside for constant in other["constants"]}
+    optional = set(re.findall(r"is_function_constant_defined\((\w+)\)", shader))
+    assert set(declared.values()) - by_any <= optional
     guards = {item["when"] for item in room["operands"]} | {item["constant"] for item in room["blocks"]}
     assert guards - {"always", None} <= set(told)
 
