@@ -129,7 +129,8 @@ def test_variants_are_what_the_instances_say(room, shader):
             assert str(variant["head_dim"]) in given
             assert variant["dtype"] == DTYPES.get(given[0], "f16" if half_alone else "f32")
             continue
-        header = rf"template <([^>]*)>\s*\[\[kernel(?:, max_total_threads_per_threadgroup\(([^\n]*)\))?\]\] void {function}\("
+        threads = r"(?:, max_total_threads_per_threadgroup\(([^\n]*)\))?"
+        header = rf"template <([^>]*)>\s*\[\[kernel{threads}\]\] void {function}\("
         parameters, threads = re.search(header, shader).groups()
         names = [re.search(r"(\w+)(?: = (\w+))?$", part.strip()) for part in parameters.split(",")]
         value = {name.group(1): name.group(2) for name in names}
@@ -149,11 +150,12 @@ def test_variants_are_what_the_instances_say(room, shader):
             assert wide == [32, int(threads) // 32, 1]
 
 
+# By the fields of a row.
 NATIVE_HOST_NAMES = {
-    "FA_PREFILL": lambda dtype, head_dim, mask, suffix, *tile: f"flash_attn_prefill_{dtype}_d{head_dim}{suffix}",
-    "FA_PREFILL_D512": lambda dtype, mask, suffix: f"flash_attn_prefill_llamacpp_{dtype}_d512{suffix}",
-    "FA_BLK": lambda dtype, suffix: f"flash_attn_prefill_blk_{suffix}",
-    "FA_MASK_FILL": lambda dtype, suffix: f"flash_attn_prefill_mask_fill_{suffix}",
+    "FA_PREFILL": "flash_attn_prefill_{0}_d{1}{3}",
+    "FA_PREFILL_D512": "flash_attn_prefill_llamacpp_{0}_d512{2}",
+    "FA_BLK": "flash_attn_prefill_blk_{1}",
+    "FA_MASK_FILL": "flash_attn_prefill_mask_fill_{1}",
 }
 
 
@@ -164,7 +166,7 @@ def test_native_kernels_stand_in_for_kernels_of_the_manifest(root, manifest):
     names = []
     for macro, arguments in rows:
         fields = [field.strip().strip('"') for field in arguments.split(",")]
-        names.append(NATIVE_HOST_NAMES[macro](*fields))
+        names.append(NATIVE_HOST_NAMES[macro].format(*fields))
         variant = variants[names[-1]]
         assert variant["dtype"] == {"boolean": "bool"}.get(fields[0], fields[0])
         if "PREFILL" in macro:

@@ -10,7 +10,7 @@ extension Attention {
         ])
       }
     }
-    let choice = try PrefillChoice(problem, device.tuning.prefill)
+    let choice = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation)
     return choice.plan.report(
       Self.operation, problem.json(layout: layout == .bhld ? "bhld" : "blhd"), rejected: choice.rejected,
       copies: copies, on: device)
