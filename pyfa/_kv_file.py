@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ from pyfa._device import Device
 from pyfa._errors import FileError, InvalidArgumentError, UnsupportedError, invalid
 from pyfa._ffi import check, ffi, lib
 from pyfa._handle import live
-from pyfa.kv_cache import KVCache
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from pyfa.kv_cache import KVCache
 
 FORMAT = "pyfa.kv_cache"
 VERSION = 1
@@ -38,23 +40,22 @@ def save(cache: KVCache, path: str | os.PathLike[str]) -> None:
         "data_crc32": _checksum(tensors),
     }  # fmt: skip
     metadata = {_KEY: json.dumps(header, sort_keys=True), "header_crc32": str(_header_checksum(header))}
-    temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+    temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
     try:
         file.save_file(tensors, temporary, metadata)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except (OSError, file.SafetensorError) as error:
         raise _failed(operation, path, str(error)) from error
     finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike[str], device: Device | None) -> KVCache:
+def load(kind: type[KVCache], path: str | os.PathLike[str], device: Device | None) -> KVCache:
     """Make a cache as the file says, and fill it."""
     operation = "KVCache.load"
     header, tensors = _read(operation, path)
     try:
-        cache = KVCache(
+        cache = kind(
             header["kv_heads"], header["head_dim"], header["capacity"],
             (header["keys"]["codec"], header["values"]["codec"]), batch=header["batch"], ring=header["ring"],
             window=header["window"] or None, max_capacity=header["max_capacity"] or None, seed=header["seed"],
@@ -130,7 +131,7 @@ def _int64(values: list[int]) -> Any:
     return ffi.new("int64_t[]", values)
 
 
-def _used(ranges: Any, capacity: int) -> int:
+def _used(ranges: Iterable[range], capacity: int) -> int:
     """Slots from the first on that hold tokens: all of a ring that has wrapped."""
     return max(min(there.stop, capacity) for there in ranges)
 
@@ -143,7 +144,7 @@ def _bytes(slots: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 def _checksum(tensors: Mapping[str, npt.NDArray[np.uint8]]) -> int:
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(np.ascontiguousarray(tensors[name]), zlib.crc32(name.encode(), total))
+        total = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), total))
     return total
 
 
@@ -154,8 +155,8 @@ def _header_checksum(header: Mapping[str, Any]) -> int:
 def _library(operation: str) -> Any:
     """Return the safetensors package: NumPy's functions, and the names that stand above them."""
     try:
-        import safetensors
-        import safetensors.numpy
+        import safetensors  # noqa: PLC0415 - needed for files alone
+        import safetensors.numpy  # noqa: PLC0415
     except ImportError as error:
         text = f"{operation}: expected the package safetensors, got none: pip install safetensors"
         raise UnsupportedError(text, operation=operation, argument="") from error

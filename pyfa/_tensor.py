@@ -95,7 +95,8 @@ def fill(
             dtype = tensor.dtype
             if dtype not in _dtypes.OPERAND:
                 raise _dtypes.unsupported_operand(operation, name, dtype)
-            struct = _describe_array(dtype, tensor.shape, tensor.strides, not (written and flags.writeable), any_strides)
+            read_only = not (written and flags.writeable)
+            struct = _describe_array(dtype, tensor.shape, tensor.strides, read_only, any_strides)
             if not flags.c_contiguous:
                 pointer = _cast(_VOID, tensor.__array_interface__["data"][0])
             else:
@@ -105,7 +106,8 @@ def fill(
         elif isinstance(tensor, _dlpack.SupportsDLPack) and not isinstance(tensor, np.ndarray):
             imported = _dlpack.import_tensor(operation, name, tensor)
             code = _BF16 if imported.code == lib.FA_U16 else imported.code
-            struct = _describe(code, imported.shape, imported.strides, 1, not written or imported.read_only, any_strides)
+            read_only = not written or imported.read_only
+            struct = _describe(code, imported.shape, imported.strides, 1, read_only, any_strides)
             pointer = imported.data
         else:
             kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"

@@ -16,7 +16,7 @@ def set_window(operation: str, raw: CData, window: Window) -> None:
     """Copy a window into a struct that has one."""
     if window is None:
         return
-    if isinstance(window, (str, bytes)) or not isinstance(window, Sequence) or len(window) != 2:
+    if not isinstance(window, (tuple, list)) or len(window) != 2:
         raise invalid(operation, "window", "(left, right) or None", repr(window))
     raw.window = [-1 if side is None else integer(operation, "window", side) for side in window]
     raw.has_window = 1

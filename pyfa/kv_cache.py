@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pyfa import _dlpack, _dtypes, _tensor
+from pyfa import _dlpack, _dtypes, _kv_file, _tensor
 from pyfa._buffer import Buffer
 from pyfa._device import Device, default_device
 from pyfa._errors import invalid
@@ -219,12 +219,6 @@ class KVCache(Handle):
         """
         self._step("KVCache.append", (k, v), None)
 
-    @overload
-    def attend(self, q: Any, *, return_lse: Literal[False] = ..., **options: Any) -> Any: ...
-
-    @overload
-    def attend(self, q: Any, *, return_lse: Literal[True], **options: Any) -> tuple[Any, Any]: ...
-
     def attend(
         self,
         q: Any,
@@ -316,13 +310,12 @@ class KVCache(Handle):
         pair = [ffi.NULL, ffi.NULL]
         kept: list[Any] = []
         if tokens is not None:
-            holder = ffi.new("fa_kv_cache_queries *")
-            names = ("q", "o")  # any struct with two tensors
-            for name, field, tensor in zip(("k", "v"), names, _pair(operation, tokens), strict=True):
+            holder = ffi.new("fa_attention_args *")  # a place for tensors
+            for name, tensor in zip(("k", "v"), _pair(operation, tokens), strict=True):
                 whole = _batched(tensor, 3)
-                kept += [whole, _tensor.fill(operation, holder, field, whole)]
+                kept += [whole, _tensor.fill(operation, holder, name, whole)]
             kept.append(holder)
-            pair = [ffi.addressof(holder, field) for field in names]
+            pair = [ffi.addressof(holder, name) for name in ("k", "v")]
         check(lib.fa_kv_cache_step(handle, *pair, ffi.NULL if queries is None else queries))
 
     def truncate(self, length: int, *, sequence: int | None = None) -> None:
@@ -382,10 +375,10 @@ class KVCache(Handle):
         if which < 0:
             shape = (config.batch, *shape)
         both = np.empty(shape, self._dtype), np.empty(shape, self._dtype)
-        holder = ffi.new("fa_kv_cache_queries *")
-        for field, array in zip(("q", "o"), both, strict=True):
-            _tensor.fill(operation, holder, field, array, written=True)
-        check(lib.fa_kv_cache_dequantize(handle, which, ffi.addressof(holder, "q"), ffi.addressof(holder, "o")))
+        holder = ffi.new("fa_attention_args *")  # a place for tensors
+        for name, array in zip(("k", "v"), both, strict=True):
+            _tensor.fill(operation, holder, name, array, written=True)
+        check(lib.fa_kv_cache_dequantize(handle, which, ffi.addressof(holder, "k"), ffi.addressof(holder, "v")))
         return both
 
     # ---------------------------------------------------------------------------------------------------------- files
@@ -403,8 +396,6 @@ class KVCache(Handle):
         FileError
             It cannot be written.
         """
-        from pyfa import _kv_file
-
         _kv_file.save(self, path)
 
     @classmethod
@@ -425,9 +416,7 @@ class KVCache(Handle):
         UnsupportedError
             It was written with a codec or a table that this library does not have.
         """
-        from pyfa import _kv_file
-
-        return _kv_file.load(path, device)
+        return _kv_file.load(cls, path, device)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Take over the content of a file that `save` wrote, from a cache of the same kind.
@@ -444,8 +433,6 @@ class KVCache(Handle):
         InvalidArgumentError
             Its cache is of another kind, or has more tokens than there is room for; the cache is as it was.
         """
-        from pyfa import _kv_file
-
         _kv_file.restore(self, path)
 
     def __repr__(self) -> str:

@@ -23,7 +23,7 @@ def table() -> str:
         )
         cells = [", ".join(map(str, column)) or "any" for column in columns]
         if not any(operand["name"] == "mask" for operand in room["operands"]):
-            cells[-1] = "–"
+            cells[-1] = "-"
         lines.append(f"| `{room['name']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -30,6 +30,16 @@ inline int64_t covered(int64_t count, uint32_t threadgroups, int64_t per_group =
   return count < most ? count : most;
 }
 
+/// Runs a task for each index below `tasks`, on the caller alone if waking others would take longer than it saves.
+inline void for_each(const sm_executor &executor, bool parallel, uint64_t tasks,
+                     void (*task)(void *context, uint64_t index, uint32_t worker), void *context) {
+  if (parallel) {
+    executor.parallel(executor.self, tasks, task, context);
+  } else {
+    for (uint64_t i = 0; i < tasks; i++) task(context, i, 0);
+  }
+}
+
 /// a / b, rounded up.
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 

@@ -33,7 +33,11 @@ extension FlashAttnPrefill.Problem {
     default: throw .refused(operation, "mask", expected: "0 to 2", got: "\(given.mask.rawValue)")
     }
     maskStrides =
-      if given.mask_rank == 0 { Strides(given.mask_strides) } else { try maskStrides(rank: Int(given.mask_rank)) }
+      if given.mask_rank == 0 {
+        Strides(given.mask_strides)
+      } else {
+        try maskStrides(rank: Int(given.mask_rank), for: operation)
+      }
   }
 }
 

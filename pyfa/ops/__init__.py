@@ -5,6 +5,7 @@
 """
 
 from pyfa.ops._prefill import FlashAttnPrefillProblem
+from pyfa.ops.flash_attn_decode import flash_attn_decode
 from pyfa.ops.flash_attn_prefill import flash_attn_prefill, flash_attn_prefill_explain
 from pyfa.ops.flash_attn_prefill_blk import (
     FlashAttnPrefillBlkProblem,
@@ -18,7 +19,6 @@ from pyfa.ops.flash_attn_prefill_mask import (
     flash_attn_prefill_mask,
     flash_attn_prefill_mask_explain,
 )
-from pyfa.ops.flash_attn_decode import flash_attn_decode
 from pyfa.ops.flash_attn_vec import flash_attn_vec, flash_attn_vec_reduce, flash_attn_vec_tq
 from pyfa.ops.kv_codec import (
     KvFormat,

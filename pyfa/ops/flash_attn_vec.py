@@ -135,7 +135,7 @@ def flash_attn_vec_tq(
     kv_lens: int | Sequence[int],
     out: Buffer | None = None,
     *,
-    format: str = "tq4_v1",
+    codec: str = "tq4_v1",
     ring_starts: int | Sequence[int] | None = None,
     mask: Mask = "none",
     window: int | None = None,
@@ -164,7 +164,7 @@ def flash_attn_vec_tq(
         uint8 ``[B, Hkv, capacity, width]``.
     k_norms, v_norms : Buffer or numpy.ndarray
         float32 ``[B, Hkv, capacity]``, for D = 512 ``[B, Hkv, capacity, 2]``.
-    format : {"tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"}
+    codec : {"tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"}
         Of both caches; with ``"tq4_v1"`` the room is flash_attn_vec_tq, else flash_attn_vec_tq_hb.
     nsg : int, optional
         Simdgroups of a work-group, 1, 2 or 4; not with ``"tq4_v1"``.
@@ -193,14 +193,14 @@ def flash_attn_vec_tq(
     UnsupportedError
         A format or head dimension that no kernel serves.
     """
-    operation = "flash_attn_vec_tq" if format == "tq4_v1" else "flash_attn_vec_tq_hb"
+    operation = "flash_attn_vec_tq" if codec == "tq4_v1" else "flash_attn_vec_tq_hb"
     options = {
         "ring_starts": ring_starts, "mask": mask, "window": window, "scale": scale, "softcap": softcap,
         "rotate_query": rotate_query, "undo_rotation": undo_rotation, "seed": seed,
         "scale_factor_d512": scale_factor_d512,
     }  # fmt: skip
     return _attend(
-        operation, q, (k, k_norms), (v, v_norms), format, kv_lens, out, sinks, return_lse, nwg, nsg,
+        operation, q, (k, k_norms), (v, v_norms), codec, kv_lens, out, sinks, return_lse, nwg, nsg,
         options, encoder, registry, device, explain,
     )  # fmt: skip
 
@@ -260,7 +260,7 @@ def _attend(
     q: Operand,
     k: tuple[Operand, Operand | None],
     v: tuple[Operand, Operand | None],
-    format: str,
+    codec: str,
     kv_lens: int | Sequence[int],
     out: Buffer | None,
     sinks: Operand | None,
@@ -276,7 +276,7 @@ def _attend(
     """Encode one of the rooms; its partial results go to a buffer of their own."""
     shape = rank_of(operation, "q", q, 4)
     cache = rank_of(operation, "k", k[0], 4)
-    raw, lengths = _problem(operation, shape, cache, format, kv_lens, options)
+    raw, lengths = _problem(operation, shape, cache, codec, kv_lens, options)
     raw.has_sinks, raw.has_lse = sinks is not None, bool(return_lse)
     for name, value in (("nwg", nwg), ("nsg", nsg)):
         if value is not None:
@@ -308,7 +308,7 @@ def _problem(
     operation: str,
     shape: tuple[int, ...],
     cache: tuple[int, ...],
-    format: str,
+    codec: str,
     kv_lens: int | Sequence[int],
     options: dict[str, Any],
 ) -> tuple[CData, list[CData]]:
@@ -323,7 +323,7 @@ def _problem(
     if options["ring_starts"] is not None:
         pointed.append(per_sequence(operation, "ring_starts", options["ring_starts"], shape[0]))
         raw.ring_starts = pointed[1]
-    raw.format = choose(operation, "format", FORMATS, format)
+    raw.format = choose(operation, "codec", FORMATS, codec)
     raw.mask_type = choose(operation, "mask", _MASKS, options["mask"])
     window = options["window"]
     if (raw.mask_type == 2) != (window is not None):

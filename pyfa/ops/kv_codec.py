@@ -175,7 +175,7 @@ def kv_encode(
     src: Operand,
     data: Buffer,
     norms: Buffer | None,
-    format: str,
+    codec: str,
     positions: int | Sequence[int] = 0,
     *,
     ring: bool = False,
@@ -194,7 +194,7 @@ def kv_encode(
         ``[B, Hkv, capacity, width]`` of the format's dtype; `kv_format` tells both.
     norms : Buffer or None
         ``[B, Hkv, capacity]``, float32 or float16; None for a dense format.
-    format : str
+    codec : str
         Of version 2: ``"f32"``, ``"f16"``, ``"bf16"``, ``"q8"``, ``"tq2"`` ... ``"tq8"``.
     positions : int or sequence of int
         Of the first token: of every sequence, or of each.
@@ -226,7 +226,7 @@ def kv_encode(
     where = per_sequence(call.operation, "positions", positions, shape[0])
     raw.positions = where
     raw.dtype = _dtypes.dtype_code(call.operation, "src", _operands.element_type(src))
-    raw.format = choose(call.operation, "format", FORMATS, format)
+    raw.format = choose(call.operation, "codec", FORMATS, codec)
     raw.ring, raw.seed = bool(ring), seed_of(call.operation, seed)
     raw.half_norms = norms is not None and norms.dtype == np.float16
     call(lib.fa_kv_encode, raw, *handles)
@@ -235,7 +235,7 @@ def kv_encode(
 def kv_decode(
     data: Operand,
     norms: Operand | None,
-    format: str,
+    codec: str,
     head_dim: int,
     tokens: int,
     out: Buffer | None = None,
@@ -253,7 +253,7 @@ def kv_decode(
 
     Parameters
     ----------
-    data, norms, format
+    data, norms, codec
         As of `kv_encode`; arrays are copied.
     head_dim : int
         Of the vectors.
@@ -295,7 +295,7 @@ def kv_decode(
     if target is None:
         target = call.new((batch, kv_heads, max(raw.tokens, 1), max(raw.head_dim, 1)), dtype)
     raw.dtype = _dtypes.dtype_code(call.operation, "dtype", target.dtype)
-    raw.format = choose(call.operation, "format", FORMATS, format)
+    raw.format = choose(call.operation, "codec", FORMATS, codec)
     raw.ring, raw.seed, raw.undo_rotation = bool(ring), seed_of(call.operation, seed), bool(undo_rotation)
     raw.half_norms = norms is not None and norms.dtype == np.float16
     handles = [call.handle("data", data), call.handle("norms", norms), call.handle("out", target, written=True)]
@@ -307,7 +307,7 @@ def hadamard_quantize_kv(
     src: Operand,
     packed: Buffer,
     norms: Buffer,
-    format: str,
+    codec: str,
     position: int = 0,
     *,
     ring: bool = False,
@@ -327,7 +327,7 @@ def hadamard_quantize_kv(
         uint8 ``[Hkv, capacity, width]``.
     norms : Buffer
         float32 ``[Hkv, capacity]``, for D = 512 ``[Hkv, capacity, 2]``.
-    format : {"tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"}
+    codec : {"tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"}
         Of the cache.
     position : int
         Of the first token.
@@ -352,7 +352,7 @@ def hadamard_quantize_kv(
     raw.tokens, raw.kv_heads, raw.head_dim = rank_of(call.operation, "src", src, 3)
     raw.capacity = rank_of(call.operation, "packed", packed, 3)[1]
     raw.position = integer(call.operation, "position", position)
-    raw.format, raw.ring = choose(call.operation, "format", FORMATS, format), bool(ring)
+    raw.format, raw.ring = choose(call.operation, "codec", FORMATS, codec), bool(ring)
     _operands.number(call.operation, raw, "scale_factor_d512", scale_factor_d512)
     outputs = {"packed": packed, "norms": norms, "rms_scratch": rms_scratch}
     handles = [call.handle("src", src)]
@@ -363,7 +363,7 @@ def hadamard_quantize_kv(
 def tq_dequantize_kv(
     packed: Operand,
     norms: Operand,
-    format: str,
+    codec: str,
     head_dim: int,
     out: Buffer | None = None,
     *,
@@ -377,7 +377,7 @@ def tq_dequantize_kv(
 
     Parameters
     ----------
-    packed, norms, format, scale_factor_d512
+    packed, norms, codec, scale_factor_d512
         As of `hadamard_quantize_kv`; arrays are copied.
     head_dim : int
         Of the vectors.
@@ -405,7 +405,7 @@ def tq_dequantize_kv(
     raw.kv_heads, raw.capacity, _ = rank_of(call.operation, "packed", packed, 3)
     raw.head_dim = integer(call.operation, "head_dim", head_dim)
     raw.position = integer(call.operation, "position", position)
-    raw.format = choose(call.operation, "format", FORMATS, format)
+    raw.format = choose(call.operation, "codec", FORMATS, codec)
     _operands.number(call.operation, raw, "scale_factor_d512", scale_factor_d512)
     target = _operands.output(call.operation, "out", out)
     if target is None:
@@ -425,7 +425,7 @@ def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int
 
 def per_sequence(operation: str, name: str, values: int | Sequence[int], batch: int) -> CData:
     """Return one integer for each sequence; a single one stands for all."""
-    given = [values] * batch if np.ndim(values) == 0 else list(values)  # type: ignore[arg-type, list-item]
+    given = [values] * batch if np.ndim(values) == 0 else list(values)  # type: ignore[arg-type]
     if len(given) != batch:
         raise invalid(operation, name, f"one for each of {batch} sequences", str(len(given)))
     return ffi.new("int64_t[]", [integer(operation, name, value) for value in given])

@@ -21,6 +21,7 @@ from rich.progress import track
 import pyfa
 
 from . import decode, overhead, prefill, report
+from .peak import Peak
 
 PARTS = ("prefill", "decode", "overhead")
 BUSY = 0.5  # load average for each core
@@ -60,8 +61,9 @@ def main(argv: list[str] | None = None) -> int:
         console.print(f"[yellow]load {load:.1f}: other programs are running, so read ratios with care[/]")
     shapes = [shape for shape in prefill.SHAPES if not options.shapes or shape.name in options.shapes]
     problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes if "prefill" in options.parts]
+    peak = Peak(options.output, device.isa, cores)
     results = [
-        prefill.measure(shape, dtype, options.rounds, options.block)
+        prefill.measure(shape, dtype, options.rounds, options.block, peak)
         for shape, dtype in track(problems, "prefill", console=console, transient=True)
     ]
     if results:

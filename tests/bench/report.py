@@ -9,7 +9,7 @@ import matplotlib as mpl
 from rich.table import Table
 from rich.text import Text
 
-from .prefill import TARGET
+from .prefill import TARGET, goal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,23 +48,33 @@ def mark(met: bool | None) -> Text:
     return Text("PASS", style="bold green") if met else Text("miss", style="bold yellow")
 
 
+def _goals(results: Sequence[Result]) -> str:
+    found = {result.dtype: goal(result.dtype, result.isa).of_peak for result in results}
+    return ", ".join(f"{dtype} {share:.0%}" for dtype, share in found.items())
+
+
 def prefill_table(results: Sequence[Result]) -> Table:
     """Return times, speeds and ratios."""
-    table = Table(title=f"Prefill against torch (pass: at least {TARGET:g} x as fast)", title_justify="left")
+    table = Table(
+        title=f"Prefill against torch (pass: {TARGET:g} x as fast; large problems, of the peak: {_goals(results)})",
+        title_justify="left",
+    )
     table.add_column("problem")
     table.add_column("dtype")
     for name in NAMES.values():
         table.add_column(f"{name}\nms (GF/s)", justify="right")
     table.add_column("op x", justify="right")
     table.add_column("attention x", justify="right")
+    table.add_column("op of peak", justify="right")
     table.add_column("difference", justify="right")
     table.add_column("")
     for index, result in enumerate(results):
         times = [f"{1e3 * result.times[name].median:.2f} ({result.gflops(name):.0f})" for name in NAMES]
         ratios = [f"{result.ratio(name):.2f}" for name in ("op", "attention")]
+        share = "-" if result.of_peak is None else f"{result.of_peak:.0%} of {result.peak:.0f}"
         last = index + 1 == len(results) or results[index + 1].shape != result.shape
         verdict = mark(result.met) if result.right else Text("WRONG", style="bold red")
-        row = [str(result.shape), result.dtype, *times, *ratios, f"{result.difference:.1e}", verdict]
+        row = [str(result.shape), result.dtype, *times, *ratios, share, f"{result.difference:.1e}", verdict]
         table.add_row(*row, end_section=last)
     return table
 

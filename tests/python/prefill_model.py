@@ -1,4 +1,4 @@
-"""NumPy models around prefill: block bytes and masks as they should be, and as published kernels of the family make them."""
+"""NumPy models around prefill: block bytes and masks as they should be, and as mistaken kernels make them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_encode_and_decode(device, rng, head_dim, name):
 
 
 @pytest.mark.parametrize("name", ["tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"])
-@pytest.mark.parametrize("head_dim", (128, 512))
+@pytest.mark.parametrize("head_dim", [128, 512])
 def test_version_1(device, rng, name, head_dim):
     x = rng.standard_normal((3, 2, head_dim)).astype(np.float32)
     form = ops.kv_format(name, head_dim)
@@ -105,7 +105,8 @@ def tokens(*shape):
         ("kv_encode: norms: expected a buffer, got none",
          lambda: ops.kv_encode(tokens(1, 2, 3, 64), new(1, 2, 4, 64), None, "tq8")),
         ("kv_encode: norms: expected none for this problem, got a buffer",
-         lambda: ops.kv_encode(tokens(1, 2, 3, 64), new(1, 2, 4, 64, dtype=np.float32), new(8, dtype=np.float32), "f32")),
+         lambda: ops.kv_encode(
+             tokens(1, 2, 3, 64), new(1, 2, 4, 64, dtype=np.float32), new(8, dtype=np.float32), "f32")),
         ("kv_encode: data: expected f16, got u8",
          lambda: ops.kv_encode(tokens(1, 2, 3, 64), new(1, 2, 4, 64), None, "f16")),
         ("kv_encode: write_pos: expected 0 to 4 - 3, so that every token has a slot .*, got 2",

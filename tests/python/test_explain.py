@@ -67,7 +67,7 @@ def test_options_are_in_the_report(qkv, device):
     for words in ("window (3, all) at offset 4", "softcap 2.5", "sinks"):
         assert words in str(report)
     constants = {constant.name: constant.value for constant in report.passes[0].constants}
-    assert constants["has_window"] and constants["has_softcap"] and constants["has_sinks"]
+    assert all(constants[name] for name in ("has_window", "has_softcap", "has_sinks"))
 
 
 def test_report(qkv, device):

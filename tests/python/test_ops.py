@@ -176,8 +176,8 @@ def test_short_buffers(name, qkv, device):
     buffers[name] = buffers[name].view(needed // buffers[name].dtype.itemsize - 1)
     q, k, v, o = (buffers[key] for key in "qkvo")
     whole = problem(mask="bool", mask_rank=2, has_sinks=True, has_lse=True)
+    rest = {key: buffers[key] for key in ("mask", "sinks", "lse")}
     with pytest.raises(INVALID, match=f"^flash_attn_prefill: {name}: .*{needed} bytes.*got") as caught:
-        rest = {key: buffers[key] for key in ("mask", "sinks", "lse")}
         flash_attn_prefill(q, k, v, o, **rest, problem=whole, device=device)
     assert caught.value.argument == name
     assert not o.read().any()

@@ -22,10 +22,10 @@ TILES = [(32, 16), (8, 64), (32, 8), (8, 8), (7, 5), (1, 1), (3, 100), (100, 33)
 
 
 @pytest.mark.parametrize("tile", [(32, 16), (8, 64), (13, 77)], ids=str)
-@pytest.mark.parametrize(
-    ("length", "window"), [(2048, None), (2048, 1024), (2455, None), (2455, 1024)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("length", "window"), [(2048, None), (2048, 1024), (2455, None), (2455, 1024)], ids=str)
 def test_causal_and_sliding_masks(length, window, tile, device):
+    if device.info().provider == "shader" and (length, window) != (2048, 1024):
+        pytest.skip("seconds of work for a shader on the CPU")
     mask = sliding_mask(length, length, window)
     expected = blk_bytes(mask, tile)
     assert set(np.unique(expected)) == {0, 1, 2}
@@ -50,6 +50,8 @@ def patchy(rng, shape, dtype):
 @pytest.mark.parametrize("dtype", ["bool", *reference.DTYPES])
 @pytest.mark.parametrize("tile", TILES, ids=str)
 def test_random_masks(rng, tile, dtype, device):
+    if device.info().provider == "shader" and tile not in ((8, 64), (7, 5)):
+        pytest.skip("the shader's own tests have more")
     for shape in ((1, 1), (33, 47), (64, 128), (2, 65, 63), (2, 3, 40, 130)):
         mask = patchy(rng, shape, dtype)
         np.testing.assert_array_equal(

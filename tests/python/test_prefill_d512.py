@@ -28,7 +28,7 @@ def tensors(rng, dtype, q_len, kv_len, heads=(2, 1)):
     ("q_len", "kv_len"), [(1, 1), (7, 63), (8, 64), (9, 65), (1, 200), (70, 5), (64, 128), (33, 100)]
 )
 def test_lengths(rng, q_len, kv_len, dtype, device):
-    if device.info().provider == "shader" and kv_len not in (63, 65):
+    if device.info().provider == "shader" and (dtype, kv_len) != ("bf16", 65):
         pytest.skip("every instance of the shader has its own test")
     q, k, v = tensors(rng, dtype, q_len, kv_len)
     for options in ({}, {"causal": True}, {"window": (20, 2)}, {"softcap": 3.0, "sinks": np.float32([1, -1])}):

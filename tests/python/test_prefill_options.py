@@ -161,8 +161,8 @@ def test_no_rows(rng, device):
 EXCLUSIONS = {
     "bool": lambda keep: {"mask": keep},
     "additive": lambda keep: {"mask": np.where(keep, 0, -np.inf)},
-    "window": lambda keep: {"window": (20, None)},
-    "causal": lambda keep: {"causal": True},
+    "window": lambda _: {"window": (20, None)},
+    "causal": lambda _: {"causal": True},
 }
 
 
@@ -194,6 +194,8 @@ def test_excluded_keys_may_hold_anything(rng, how, dtype, head_dim, device):
 @pytest.mark.parametrize("bias", [-7e4, -1e30, -3e38])
 def test_finite_bias_does_not_exclude(rng, bias, dtype, head_dim, device):
     """However low, a bias that a whole row has shifts its scores and leaves its weights."""
+    if device.info().provider == "shader" and (dtype, bias) != ("bf16", -1e30):
+        pytest.skip("every instance of the shader has its own test")
     if dtype == "f16":
         bias = -65504.0
     q, k, v = qkv_of(rng, 9, 70, dtype, head_dim=head_dim)

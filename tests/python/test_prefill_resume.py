@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ def pieces(length, sizes):
     """Return (first, last) of each piece."""
     edges = [0, *np.cumsum(sizes)]
     assert edges[-1] == length
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def kernel(dtype, head_dim):

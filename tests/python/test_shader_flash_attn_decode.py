@@ -171,7 +171,9 @@ def test_a_ring_is_its_keys_in_order(window):
     out, lse = run(problem, operands(problem))
     for start in range(1, 45):
         x = operands(problem)
-        x.caches = [np.ascontiguousarray(np.roll(cache, start, axis=2)) if cache.ndim > 2 else cache for cache in x.caches]
+        x.caches = [
+            np.ascontiguousarray(np.roll(cache, start, axis=2)) if cache.ndim > 2 else cache for cache in x.caches
+        ]
         found, found_lse = run(problem.but(ring_starts=(start,)), x)
         np.testing.assert_array_equal(found, out)
         np.testing.assert_array_equal(found_lse, lse)
@@ -209,7 +211,9 @@ def test_scores_of_any_size(dtype):
         x.caches[0][:] = 1
         x.k = x.caches[0]
         out, _ = run(problem, x)
-        assert reference.error(out.astype(np.float64), expected(problem, x)[0]) <= {"f32": 4e-6, "f16": 1e-3}.get(dtype, 8e-3)
+        assert reference.error(out.astype(np.float64), expected(problem, x)[0]) <= {"f32": 4e-6, "f16": 1e-3}.get(
+            dtype, 8e-3
+        )
 
 
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])

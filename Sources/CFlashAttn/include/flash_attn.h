@@ -506,7 +506,7 @@ typedef struct fa_attention_args {
   int32_t has_q_offset;
   int32_t has_window;
   int32_t reserved;
-  int64_t q_offset;   // position of the first row among the keys, at most kv_len - q_len or 0; default kv_len - q_len
+  int64_t q_offset;  // position of the first row among the keys, at most kv_len - q_len or 0; default kv_len - q_len
   int64_t window[2];  // keys before and after a row's position that it attends; -1: all
 } fa_attention_args;
 

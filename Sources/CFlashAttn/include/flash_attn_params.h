@@ -236,7 +236,6 @@ typedef struct fa_decode_batch {
   uint32_t reserved[2];
 } fa_decode_batch;
 
-
 /// flash_attn_decode and flash_attn_decode_merge, slot 0. Strides are in elements, in the order batch, head, query.
 typedef struct fa_decode_params {
   uint32_t batch;

@@ -122,8 +122,9 @@ FA_NOINLINE void blk(const BlkProblem &problem) {
     const BlkProblem &problem = *static_cast<const BlkProblem *>(context);
     blk_tiles<elem>(problem, int64_t(index) / problem.grid_row_tiles, int64_t(index) % problem.grid_row_tiles);
   };
-  problem.executor->parallel(problem.executor->self, uint64_t(problem.planes * problem.grid_row_tiles), task,
-                             const_cast<BlkProblem *>(&problem));
+  const double elements = double(problem.planes) * double(problem.rows) * double(problem.keys);
+  for_each(*problem.executor, elements >= mask_parallel_threshold, uint64_t(problem.planes * problem.grid_row_tiles),
+           task, const_cast<BlkProblem *>(&problem));
 }
 
 }  // namespace fa::FA_ISA

@@ -34,8 +34,9 @@ FA_NOINLINE void mask_fill(const MaskFillProblem &problem) {
       fill<elem>(out, end, problem.keys, Bits::excluded);
     }
   };
-  problem.executor->parallel(problem.executor->self, uint64_t(ceil_div(problem.rows, fill_rows)), task,
-                             const_cast<MaskFillProblem *>(&problem));
+  const bool parallel = double(problem.rows) * double(problem.keys) >= mask_parallel_threshold;
+  for_each(*problem.executor, parallel, uint64_t(ceil_div(problem.rows, fill_rows)), task,
+           const_cast<MaskFillProblem *>(&problem));
 }
 
 }  // namespace fa::FA_ISA

@@ -26,6 +26,9 @@ struct MaskFillProblem {
   int64_t lower, upper;  ///< row i attends keys i + lower ... i + upper
 };
 
+/// Below this many elements of a mask, waking another worker takes longer than it saves.
+constexpr double mask_parallel_threshold = 1 << 18;
+
 using BlkBody = void (*)(const BlkProblem &problem);
 using MaskFillBody = void (*)(const MaskFillProblem &problem);
 

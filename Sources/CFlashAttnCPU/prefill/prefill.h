@@ -123,18 +123,10 @@ struct Prefill {
 
     for (; first_unit < units; first_unit += wave) {
       const int64_t count = units - first_unit < wave ? units - first_unit : wave;
-      for_each(parallel, count * pack_tasks_per_unit(), pack_task);
-      for_each(parallel, count * panels * problem.group, attend_task);
+      for_each(executor, parallel, uint64_t(count * pack_tasks_per_unit()), pack_task, this);
+      for_each(executor, parallel, uint64_t(count * panels * problem.group), attend_task, this);
     }
     return nullptr;
-  }
-
-  void for_each(bool parallel, int64_t tasks, void (*task)(void *, uint64_t, uint32_t)) {
-    if (parallel) {
-      problem.executor->parallel(problem.executor->self, uint64_t(tasks), task, this);
-    } else {
-      for (int64_t i = 0; i < tasks; i++) task(this, uint64_t(i), 0);
-    }
   }
 };
 

@@ -45,8 +45,8 @@ public struct Attention: Sendable {
   public func callAsFunction(on device: Device) throws(FAError) {
     let problem = try problem()
     let tensors = try memory()
-    let plan = try PrefillChoice(problem, device.tuning.prefill).plan
-    guard !plan.passes.isEmpty else { return }
+    let plan = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation).plan
+    guard !plan.steps.isEmpty else { return }
     var operands = HostOperands(device: device)
     defer { operands.recycle() }
     let buffers = try operands.bind(tensors)

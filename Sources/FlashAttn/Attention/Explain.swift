@@ -10,7 +10,7 @@ extension Attention {
         ])
       }
     }
-    let choice = try PrefillChoice(problem, device.tuning.prefill)
+    let choice = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation)
     return choice.plan.report(
       Self.operation, problem.json(layout: layout == .bhld ? "bhld" : "blhd"), rejected: choice.rejected,
       copies: copies, on: device)
@@ -104,7 +104,8 @@ extension FlashAttnPrefill.Problem {
     return .object([
       ("batch", .int(batch)), ("heads", .int(heads)), ("kv_heads", .int(kvHeads)), ("head_dim", .int(headDim)),
       ("q_len", .int(queryLength)), ("kv_len", .int(keyLength)), ("dtype", .string("\(dtype)")),
-      ("causal", .bool(causal)), ("q_offset", .int(offset)), ("window", .array([.int(window.left), .int(window.right)])),
+      ("causal", .bool(causal)), ("q_offset", .int(offset)),
+      ("window", .array([.int(window.left), .int(window.right)])),
       ("scale", .real(Double(scale))), ("softcap", .real(Double(softcap))), ("mask", .string(mask.rawValue)),
       ("sinks", .bool(sinks)), ("layout", .string(given ?? layout)),
     ])

@@ -107,7 +107,8 @@ struct HostOperands {
 
   /// Gives staging memory back; nothing may use it any more.
   mutating func recycle() {
-    for buffer in copies.map(\.buffer) + borrowed { try? device.staging.recycle(buffer) }
+    for copy in copies { try? device.staging.recycle(copy.buffer) }
+    for buffer in borrowed { try? device.staging.recycle(buffer) }
     copies.removeAll()
     borrowed.removeAll()
   }

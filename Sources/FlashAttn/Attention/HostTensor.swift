@@ -62,7 +62,7 @@ public struct HostTensor: @unchecked Sendable {
   ///   negative.
   func memory(_ operation: String, _ name: String, packs: Bool = false) throws(FAError) -> UnsafeMutableRawBufferPointer
   {
-    if sizes.contains(0) { return UnsafeMutableRawBufferPointer(start: data, count: 0) }
+    for index in 0..<rank where shape[index] == 0 { return UnsafeMutableRawBufferPointer(start: data, count: 0) }
     guard let data else { throw .invalid(operation, name, expected: "a tensor", got: "none") }
     guard Int(bitPattern: data).isMultiple(of: dtype.byteCount) else {
       throw .invalid(operation, name, expected: "data aligned to \(dtype.byteCount) bytes", got: "\(data)")
@@ -76,18 +76,24 @@ public struct HostTensor: @unchecked Sendable {
         throw .invalid(operation, name, expected: "strides that are not negative", got: "\(strides[index])")
       }
     }
-    let tooLarge = FAError.invalid(operation, name, expected: "less than 2^63 bytes", got: "\(sizes)")
-    func bytes(_ sign: Int) throws(FAError) -> Int {
-      let steps = (0..<rank).filter { stride($0).signum() == sign }
-      guard let span = Extent.span(steps.map { (size: shape[$0], stride: stride($0) &* sign) }), span > 0,
-        let bytes = Extent.product([span, dtype.byteCount])
-      else { throw tooLarge }
-      return bytes
+    // Elements lie on either side of the first one, as far as the strides of each sign go.
+    var (before, after, overflow) = (0, dtype.byteCount, false)
+    func add(_ distance: Int, to reach: inout Int) {
+      let (bytes, tooFar) = distance.multipliedReportingOverflow(by: dtype.byteCount)
+      let (sum, tooMuch) = reach.addingReportingOverflow(bytes)
+      reach = sum
+      overflow = overflow || tooFar || tooMuch
     }
-    // Elements lie on either side of the first one.
-    let (before, after) = (try bytes(-1) - dtype.byteCount, try bytes(1))
-    let (count, overflow) = before.addingReportingOverflow(after)
-    guard !overflow else { throw tooLarge }
+    for index in 0..<rank {
+      let (distance, tooFar) = (shape[index] - 1).multipliedReportingOverflow(by: stride(index))
+      overflow = overflow || tooFar || distance == Int.min
+      if overflow { break }
+      if distance < 0 { add(-distance, to: &before) } else { add(distance, to: &after) }
+    }
+    let (count, tooMuch) = before.addingReportingOverflow(after)
+    guard !overflow, !tooMuch else {
+      throw .invalid(operation, name, expected: "less than 2^63 bytes", got: "\(sizes)")
+    }
     return UnsafeMutableRawBufferPointer(start: data - before, count: count)
   }
 
@@ -96,7 +102,9 @@ public struct HostTensor: @unchecked Sendable {
 
   /// Whether no kernel can follow its strides.
   var needsPacking: Bool {
-    (shape[rank - 1] > 1 && strides[rank - 1] != 1) || (0..<rank).contains { stride($0) < 0 }
+    if shape[rank - 1] > 1, strides[rank - 1] != 1 { return true }
+    for index in 0..<rank where stride(index) < 0 { return true }
+    return false
   }
 
   /// What a contiguous copy looks like in which nothing that broadcasts is repeated but along the last dimension.

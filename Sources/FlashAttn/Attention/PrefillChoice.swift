@@ -2,15 +2,19 @@
 struct PrefillChoice {
   typealias Problem = FlashAttnPrefill.Problem
 
+  /// Put into words only for those who ask.
+  private typealias Reason = () -> String
+
   let problem: Problem
   let tuning: Tuning.Prefill
   let plan: Plan
   /// Why `FlashAttnPrefillD512` does not run; nil if it does.
-  private let reasonAgainstD512: String?
+  private let reasonAgainstD512: Reason?
   /// Why `FlashAttnPrefillBlk` does not run; nil if it does.
-  private let reasonAgainstBlk: String?
+  private let reasonAgainstBlk: Reason?
 
-  init(_ problem: Problem, _ tuning: Tuning.Prefill) throws(FAError) {
+  /// - Parameter operation: what errors name.
+  init(_ problem: Problem, _ tuning: Tuning.Prefill, for operation: String) throws(FAError) {
     var problem = problem
     reasonAgainstD512 = Self.reasonAgainstD512(problem, tuning)
     reasonAgainstBlk = Self.reasonAgainstBlk(problem, tuning)
@@ -18,7 +22,7 @@ struct PrefillChoice {
     self.problem = problem
     self.tuning = tuning
     let spec = reasonAgainstD512 == nil ? FlashAttnPrefillD512.spec : FlashAttnPrefill.spec
-    let direct = try spec.plan(problem)
+    let direct = try spec.plan(problem, for: operation)
     guard reasonAgainstBlk == nil, let tile = direct.passes.first?.tile else {
       plan = direct
       return
@@ -29,7 +33,8 @@ struct PrefillChoice {
     problem.blkStrides = (
       blk.batch > 1 ? tiles.rows * tiles.keys * blk.heads : 0, blk.heads > 1 ? tiles.rows * tiles.keys : 0
     )
-    plan = try spec.plan(problem).after(try FlashAttnPrefillBlk.plan(blk), through: "blk")
+    plan = try spec.plan(problem, for: operation).after(
+      try FlashAttnPrefillBlk.spec.plan(blk, for: operation), through: "blk")
   }
 
   /// The mask's own planes, once each.
@@ -46,26 +51,28 @@ struct PrefillChoice {
     (problem.maskStrides.batch == 0 ? 1 : problem.batch, problem.maskStrides.head == 0 ? 1 : problem.heads)
   }
 
-  private static func reasonAgainstD512(_ problem: Problem, _ tuning: Tuning.Prefill) -> String? {
-    if problem.headDim != 512 { return "serves head_dim 512, not \(problem.headDim)" }
-    if problem.dtype != .f16, problem.dtype != .bf16 { return "serves f16 and bf16, not \(problem.dtype)" }
-    return tuning.d512 ? nil : "switched off"
+  private static func reasonAgainstD512(_ problem: Problem, _ tuning: Tuning.Prefill) -> Reason? {
+    if problem.headDim != 512 { return { "serves head_dim 512, not \(problem.headDim)" } }
+    if problem.dtype != .f16, problem.dtype != .bf16 { return { "serves f16 and bf16, not \(problem.dtype)" } }
+    return tuning.d512 ? nil : { "switched off" }
   }
 
-  private static func reasonAgainstBlk(_ problem: Problem, _ tuning: Tuning.Prefill) -> String? {
-    if problem.mask == .none { return "there is no mask" }
-    if problem.queryLength < 1 || problem.keyLength < 1 { return "there is nothing to attend" }
+  private static func reasonAgainstBlk(_ problem: Problem, _ tuning: Tuning.Prefill) -> Reason? {
+    if problem.mask == .none { return { "there is no mask" } }
+    if problem.queryLength < 1 || problem.keyLength < 1 { return { "there is nothing to attend" } }
     switch tuning.blk {
-    case .never: return "switched off"
+    case .never: return { "switched off" }
     case .always: return nil
     case .auto: break
     }
     if min(problem.queryLength, problem.keyLength) < tuning.blkLength {
-      return "a mask of less than \(tuning.blkLength) rows or keys is not worth a pass"
+      return { "a mask of less than \(tuning.blkLength) rows or keys is not worth a pass" }
     }
+    // Counted in floating point: the sizes are yet to be checked.
     let planes = planes(problem)
-    if problem.batch * problem.heads < planes.batch * planes.heads * tuning.blkSharing {
-      return "less than \(tuning.blkSharing) heads share a plane of the mask"
+    let sharing = Double(problem.batch) * Double(problem.heads) / (Double(planes.batch) * Double(planes.heads))
+    if sharing < Double(tuning.blkSharing) {
+      return { "less than \(tuning.blkSharing) heads share a plane of the mask" }
     }
     return nil
   }
@@ -76,16 +83,15 @@ struct PrefillChoice {
     func entries<P>(_ spec: KernelSpec<P>, _ reason: (Variant) -> String) -> [JSON] {
       spec.variants.filter { !chosen.contains($0.kernel) }.map { rejection($0, reason($0)) }
     }
-    let isD512 = reasonAgainstD512 == nil
     return entries(FlashAttnPrefill.spec) { variant in
       FlashAttnPrefill.spec.reason(against: variant, for: problem)
         ?? "\(FlashAttnPrefillD512.spec.name) takes more keys at a time"
     }
       + entries(FlashAttnPrefillD512.spec) { variant in
-        isD512 ? FlashAttnPrefillD512.spec.reason(against: variant, for: problem) ?? "" : reasonAgainstD512 ?? ""
+        reasonAgainstD512?() ?? FlashAttnPrefillD512.spec.reason(against: variant, for: problem) ?? ""
       }
       + entries(FlashAttnPrefillBlk.spec) { variant in
-        reasonAgainstBlk ?? "the mask is not of \(variant.dtype)"
+        reasonAgainstBlk?() ?? "the mask is not of \(variant.dtype)"
       }
   }
 }

@@ -107,7 +107,7 @@ extension KVCache {
     problem.seed = configuration.seed
     problem.qStrides = Self.strides(q)
     problem.oStrides = Self.strides(queries.o)
-    let plan = try FlashAttnDecode.plan(problem, tuning: device.tuning).renamed(operation)
+    let plan = try FlashAttnDecode.plan(problem, tuning: device.tuning, for: operation)
     var buffers = ["q": bound.q, "k": state.keys.data, "v": state.values.data, "o": bound.o]
     buffers["k_norms"] = state.keys.norms
     buffers["v_norms"] = state.values.norms
@@ -159,7 +159,7 @@ extension KVCache {
       buffers["v"] = values.buffer
       buffers["sinks"] = bound.sinks
       buffers["lse"] = try bound.lse?.from(first * q.shape[1] * q.shape[2], operation)
-      let plan = try PrefillChoice(problem, device.tuning.prefill).plan
+      let plan = try PrefillChoice(problem, device.tuning.prefill, for: operation).plan
       jobs.append(WorkList.Job(plan: plan.renamed(operation), buffers: buffers))
     }
     work.add(jobs)

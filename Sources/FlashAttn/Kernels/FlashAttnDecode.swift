@@ -91,8 +91,13 @@ public enum FlashAttnDecode {
   /// The passes that compute `problem`: the keys' share of each threadgroup, and the merge if there are several.
   ///
   /// Operands are q, k, k_norms, v, v_norms, o, partial_states, sinks, lse and, with several splits, partials.
-  public static func plan(_ problem: Problem, tuning: Tuning = Tuning()) throws(FAError) -> Plan {
-    for rule in spec.rules { try rule.check(problem, spec.name) }
+  ///
+  /// - Parameter caller: the operation that errors name; the room itself if nil.
+  public static func plan(
+    _ problem: Problem, tuning: Tuning = Tuning(), for caller: String? = nil
+  ) throws(FAError) -> Plan {
+    let operation = caller ?? spec.name
+    for rule in spec.rules { try rule.check(problem, operation) }
     var problem = problem
     let groups = problem.columnGroups * problem.kvHeads * problem.keyLengths.count
     problem.splits =
@@ -100,9 +105,9 @@ public enum FlashAttnDecode {
     if problem.nsg == nil, let nsg = tuning.decode.nsg {
       problem.nsg = served(problem.headDim).min { abs($0 - nsg) < abs($1 - nsg) }
     }
-    let attend = try spec.plan(problem)
-    guard problem.parts > 1 else { return attend.renamed(spec.name, ["out": "o"]) }
-    return attend.renamed(spec.name, ["out": "partials"]).then(try merge.plan(problem).renamed(spec.name))
+    let attend = try spec.plan(problem, for: operation)
+    guard problem.parts > 1 else { return attend.renamed(operation, ["out": "o"]) }
+    return attend.renamed(operation, ["out": "partials"]).then(try merge.plan(problem, for: operation))
   }
 
   /// Simdgroups a threadgroup can have: registers limit them, and head dimension 512 takes two at a time.

@@ -70,7 +70,9 @@ public enum HadamardQuantizeKv {
     },
     rules: [
       Rule { problem, operation throws(FAError) in
-        if problem.probes { throw .invalid(operation, "rms_scratch", expected: "none for this format", got: "a buffer") }
+        if problem.probes {
+          throw .invalid(operation, "rms_scratch", expected: "none for this format", got: "a buffer")
+        }
       }
     ])
 

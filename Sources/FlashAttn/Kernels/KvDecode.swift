@@ -47,7 +47,8 @@ public enum KvDecode {
   static let spec = KernelSpec<Problem>(
     name: "kv_decode", variants: KvEncode.variants("kv_decode"),
     operands: [
-      Operand(slot: 0, name: "data", access: .read, dtype: .cache { $0.format.dtype }, shape: [.B, .Hkv, .cap, .width]),
+      Operand(
+        slot: 0, name: "data", access: .read, dtype: .cache { $0.format.dtype }, shape: [.B, .Hkv, .cap, .width]),
       Operand(
         slot: 1, name: "norms", access: .read, dtype: .cache { $0.halfNorms ? .f16 : .f32 }, shape: [.B, .Hkv, .cap],
         guardConstant: 70, isPresent: { !$0.format.isDense }),

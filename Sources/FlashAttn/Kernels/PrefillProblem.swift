@@ -98,8 +98,10 @@ extension FlashAttnPrefill.Problem {
   var offset: Int { queryOffset ?? keyLength - queryLength }
 
   /// Strides of a mask of rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k], contiguous.
-  public func maskStrides(rank: Int) throws(FAError) -> Strides {
-    try .ofMask(rank: rank, rows: queryLength, keys: keyLength, heads: heads, FlashAttnPrefill.spec.name)
+  ///
+  /// - Parameter operation: what errors name.
+  public func maskStrides(rank: Int, for operation: String = "flash_attn_prefill") throws(FAError) -> Strides {
+    try .ofMask(rank: rank, rows: queryLength, keys: keyLength, heads: heads, operation)
   }
 
   /// Strides of a tensor of `heads` × `length`. Where a product wraps around, the operand is refused as too large.

@@ -18,9 +18,12 @@ enum PrefillSpec {
 
   private static let operands: [Operand<Problem>] = [
     Operand(slot: 0, name: "q", access: .read, dtype: .io, shape: [.B, .H, .qL, .D], strides: { $0.problem.qStrides }),
-    Operand(slot: 1, name: "k", access: .read, dtype: .io, shape: [.B, .Hkv, .kL, .D], strides: { $0.problem.kStrides }),
-    Operand(slot: 2, name: "v", access: .read, dtype: .io, shape: [.B, .Hkv, .kL, .D], strides: { $0.problem.vStrides }),
-    Operand(slot: 3, name: "o", access: .write, dtype: .io, shape: [.B, .H, .qL, .D], strides: { $0.problem.oStrides }),
+    Operand(
+      slot: 1, name: "k", access: .read, dtype: .io, shape: [.B, .Hkv, .kL, .D], strides: { $0.problem.kStrides }),
+    Operand(
+      slot: 2, name: "v", access: .read, dtype: .io, shape: [.B, .Hkv, .kL, .D], strides: { $0.problem.vStrides }),
+    Operand(
+      slot: 3, name: "o", access: .write, dtype: .io, shape: [.B, .H, .qL, .D], strides: { $0.problem.oStrides }),
     Operand(
       slot: 6, name: "mask", access: .read, dtype: .mask, shape: [.B, .H, .qL, .kL], guardConstant: 300,
       isPresent: { $0.mask != .none }, strides: { $0.problem.maskStrides }),
@@ -93,7 +96,8 @@ enum PrefillSpec {
     let most = max(0, problem.keyLength - problem.queryLength)
     guard (least...most).contains(problem.offset) else {
       throw .invalid(
-        operation, "q_offset", expected: "\(least) to \(most) for \(problem.queryLength) rows and "
+        operation, "q_offset",
+        expected: "\(least) to \(most) for \(problem.queryLength) rows and "
           + "\(problem.keyLength) keys", got: "\(problem.offset)")
     }
   }

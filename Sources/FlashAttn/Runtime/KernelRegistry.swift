@@ -88,7 +88,9 @@ public final class KernelRegistry: Sendable {
   /// Whether `kernel` comes from a source of the library's own, and not from one registered in its place.
   func isBuiltIn(_ kernel: String) -> Bool {
     state.withLock { state in
-      guard let home = state.home[kernel], KernelTable.shaders.contains(where: { $0.name == home }) else { return false }
+      guard let home = state.home[kernel], KernelTable.shaders.contains(where: { $0.name == home }) else {
+        return false
+      }
       guard let source = state.sources[home] else { return true }
       return source.text == (try? ShaderSource.builtIn(home))
     }

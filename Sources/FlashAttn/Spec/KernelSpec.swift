@@ -20,9 +20,12 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
   let op: OpKind
 
   /// The passes that compute `problem`, every size of it checked.
-  func plan(_ problem: Problem) throws(FAError) -> Plan {
-    for rule in rules { try rule.check(problem, name) }
-    let variant = try variant(for: problem)
+  ///
+  /// - Parameter caller: the operation that errors name; the room itself if nil.
+  func plan(_ problem: Problem, for caller: String? = nil) throws(FAError) -> Plan {
+    let operation = caller ?? name
+    for rule in rules { try rule.check(problem, operation) }
+    let variant = try variant(for: problem, operation)
     let tile = try tile(of: variant, for: problem)
     let sizes = Sizes(problem: problem, tile: tile)
     var requirements: [Plan.Operand] = []
@@ -35,16 +38,16 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
       requirements.append(
         Plan.Operand(
           name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: present,
-          byteCount: present ? try operand.byteCount(sizes, name) : 0,
+          byteCount: present ? try operand.byteCount(sizes, operation) : 0,
           shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
     }
-    guard !problem.isEmpty else { return Plan(operation: name, operands: requirements, steps: []) }
+    guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
     let pass = Plan.Pass(
       room: name, kernel: variant.kernel, tile: tile, op: op,
       constants: constants.map { Plan.Constant(name: $0.name, index: $0.index, value: $0.value(problem, tile)) },
       blocks: blocks.filter { $0.isPresent(problem) }.map { Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, tile)) },
       bindings: bindings, launch: launch(problem, tile))
-    return Plan(operation: name, operands: requirements, steps: [.run(pass)])
+    return Plan(operation: operation, operands: requirements, steps: [.run(pass)])
   }
 
   func tile(of variant: Variant, for problem: Problem) throws(FAError) -> Tile {
@@ -57,24 +60,25 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
   var shader: String { source ?? name }
 
   /// The instance that serves `problem`.
-  func variant(for problem: Problem) throws(FAError) -> Variant {
-    let ofDType = variants.filter { $0.dtype == problem.dtype }
-    guard !ofDType.isEmpty else {
-      throw .unsupported(name, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(problem.dtype)")
-    }
-    let headDim = problem.size(of: .D)
-    let ofForm = ofDType.filter { $0.form == form(problem) }
-    let ofHeadDim = ofForm.filter { $0.headDim == nil || $0.headDim == headDim }
-    guard !ofHeadDim.isEmpty else {
-      let served = ofForm.compactMap(\.headDim).map { "\($0)" }
-      throw .unsupported(name, "head_dim", expected: listed(served), got: "\(headDim)")
-    }
+  func variant(for problem: Problem, _ operation: String) throws(FAError) -> Variant {
+    let (dtype, headDim, form) = (problem.dtype, problem.size(of: .D), form(problem))
     let mask = problem.maskKind == MaskKind.none ? .additive : problem.maskKind
-    guard let variant = ofHeadDim.first(where: { $0.mask == mask }) else {
-      let served = ofHeadDim.compactMap(\.mask?.rawValue)
-      throw .unsupported(name, "mask", expected: listed(served), got: mask?.rawValue ?? "none")
+    for variant in variants
+    where variant.dtype == dtype && (variant.headDim == nil || variant.headDim == headDim) && variant.mask == mask
+      && variant.form == form
+    {
+      return variant
     }
-    return variant
+    let ofDType = variants.filter { $0.dtype == dtype && $0.form == form }
+    guard !ofDType.isEmpty else {
+      throw .unsupported(operation, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(dtype)")
+    }
+    guard ofDType.contains(where: { $0.headDim == nil || $0.headDim == headDim }) else {
+      let served = ofDType.compactMap(\.headDim).map { "\($0)" }
+      throw .unsupported(operation, "head_dim", expected: listed(served), got: "\(headDim)")
+    }
+    let served = ofDType.compactMap(\.mask?.rawValue)
+    throw .unsupported(operation, "mask", expected: listed(served), got: mask?.rawValue ?? "none")
   }
 
   /// "a, b or c", each once, in order of first appearance.

@@ -49,7 +49,8 @@ extension Operand {
 extension ParamBlock {
   fileprivate var manifest: JSON {
     .object([
-      ("slot", .int(slot)), ("name", .string(name)), ("type", .string(type)), ("bytes", byteCount.map { .int($0) } ?? .null),
+      ("slot", .int(slot)), ("name", .string(name)), ("type", .string(type)),
+      ("bytes", byteCount.map { .int($0) } ?? .null),
       ("constant", guardConstant.map { .int($0) } ?? .null),
     ])
   }

@@ -52,7 +52,7 @@ struct Operand<Problem: KernelProblem>: Sendable {
   func byteCount(_ all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {
     let problem = all.problem
     let sizes = sizes(all)
-    if sizes.contains(0) { return 0 }
+    for size in sizes where size == 0 { return 0 }
     // Without overflow here no stride derived from the sizes has wrapped around.
     guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
     if extents(problem) == nil, let strides = strides?(all) {

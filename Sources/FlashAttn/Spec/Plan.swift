@@ -144,7 +144,9 @@ public struct Plan: Sendable {
   }
 
   /// Where more scratch memory may begin.
-  private var scratchEnd: Int { (scratchBytes + Self.scratchAlignment - 1) / Self.scratchAlignment * Self.scratchAlignment }
+  private var scratchEnd: Int {
+    (scratchBytes + Self.scratchAlignment - 1) / Self.scratchAlignment * Self.scratchAlignment
+  }
 
   /// What Metal wants of a buffer's offset at most.
   private static let scratchAlignment = 256

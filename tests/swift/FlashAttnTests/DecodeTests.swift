@@ -4,7 +4,9 @@ import XCTest
 
 /// The rooms of the decode family and of the KV codec: specs, rules, plans.
 final class DecodeTests: XCTestCase {
-  private func vec(_ format: KVFormat, keys: Int = 100, _ change: (inout DecodeProblem) -> Void = { _ in }) -> DecodeProblem {
+  private func vec(_ format: KVFormat, keys: Int = 100, _ change: (inout DecodeProblem) -> Void = { _ in })
+    -> DecodeProblem
+  {
     var problem = DecodeProblem(
       format: format, heads: 8, kvHeads: 2, headDim: 128, capacity: 4096, keyLengths: [keys])
     change(&problem)
@@ -116,7 +118,8 @@ final class DecodeTests: XCTestCase {
     for headDim in KVFormat.headDims {
       for keys in KVFormat.allCases {
         for values in KVFormat.allCases {
-          let bytes = try FlashAttnDecode.plan(decode(keys, values, headDim: headDim)).passes[0].launch.threadgroupBytes[0]
+          let bytes = try FlashAttnDecode.plan(decode(keys, values, headDim: headDim)).passes[0].launch
+            .threadgroupBytes[0]
           XCTAssertTrue(bytes.isMultiple(of: 16) && bytes <= limit, "\(bytes) bytes for \(keys), \(values), \(headDim)")
         }
       }
@@ -192,7 +195,9 @@ final class DecodeTests: XCTestCase {
   func testSignsOfASeed() {
     XCTAssertEqual(Signs.table(64, seed: 0), [0xA7, 0x3B, 0x91, 0xF4, 0x6D, 0xC2, 0x58, 0x0E])
     // The first output of SplitMix64 for the seed 1234567.
-    XCTAssertEqual(Signs.table(64, seed: 1_234_567), withUnsafeBytes(of: UInt64(6_457_827_717_110_365_317).littleEndian) { Array($0) })
+    XCTAssertEqual(
+      Signs.table(64, seed: 1_234_567),
+      withUnsafeBytes(of: UInt64(6_457_827_717_110_365_317).littleEndian) { Array($0) })
     XCTAssertEqual(Signs.table(512, seed: 9).count, 64)
   }
 }

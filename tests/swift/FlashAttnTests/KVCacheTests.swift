@@ -101,7 +101,18 @@ final class KVCacheTests: XCTestCase {
     let cases: [(String, (inout KVCache.Configuration) -> Void)] = [
       ("head_dim", { $0.headDim = 80 }), ("capacity", { $0.capacity = 0 }), ("batch", { $0.batch = 0 }),
       ("kv_heads", { $0.kvHeads = -1 }), ("window", { $0.window = 0 }), ("max_capacity", { $0.maximumCapacity = 7 }),
-      ("seed", { $0.keys = .tqHb8; $0.seed = 1 }), ("norms", { $0.keys = .f16; $0.values = .f32; $0.halfNorms = true }),
+      (
+        "seed",
+        {
+          $0.keys = .tqHb8; $0.seed = 1
+        }
+      ),
+      (
+        "norms",
+        {
+          $0.keys = .f16; $0.values = .f32; $0.halfNorms = true
+        }
+      ),
     ]
     for (argument, change) in cases {
       XCTAssertEqual(thrown { _ = try cache(.tq8, change) }.argument, argument)

@@ -27,7 +27,8 @@ final class PrefillRoomTests: XCTestCase {
 
   func testTiles() throws {
     let expected: [(DType, Int, Int, Int, Int)] = [
-      (.f16, 64, 32, 16, 4), (.f32, 192, 32, 16, 4), (.f32, 256, 32, 8, 4), (.bf16, 256, 32, 16, 4), (.f16, 512, 8, 8, 1),
+      (.f16, 64, 32, 16, 4), (.f32, 192, 32, 16, 4), (.f32, 256, 32, 8, 4), (.bf16, 256, 32, 16, 4),
+      (.f16, 512, 8, 8, 1),
       (.f32, 512, 8, 8, 1),
     ]
     for (dtype, headDim, rows, keys, simdgroups) in expected {
@@ -91,7 +92,7 @@ final class PrefillRoomTests: XCTestCase {
   func testChoiceOfRoomByHeadDimension() throws {
     var tuning = Tuning.Prefill()
     func room(_ change: (inout FlashAttnPrefill.Problem) -> Void = { _ in }) throws -> [String] {
-      try PrefillChoice(problem(change), tuning).plan.passes.map(\.room)
+      try PrefillChoice(problem(change), tuning, for: "attention").plan.passes.map(\.room)
     }
     XCTAssertEqual(try room(), ["flash_attn_prefill_d512"])
     XCTAssertEqual(try room { $0.dtype = .f32 }, ["flash_attn_prefill"])
@@ -102,7 +103,7 @@ final class PrefillRoomTests: XCTestCase {
 
   func testMaskedPlansLookThroughTheMaskFirst() throws {
     for (headDim, room, tiles) in [(64, "flash_attn_prefill", 10 * 19), (512, "flash_attn_prefill_d512", 38 * 5)] {
-      let plan = try PrefillChoice(masked(headDim), Tuning.Prefill()).plan
+      let plan = try PrefillChoice(masked(headDim), Tuning.Prefill(), for: "attention").plan
       XCTAssertEqual(plan.passes.map(\.room), ["flash_attn_prefill_blk", room])
       guard case .barrier = plan.steps[1] else { return XCTFail("no barrier between the passes") }
       XCTAssertEqual(plan.scratchBytes, tiles)
@@ -122,7 +123,7 @@ final class PrefillRoomTests: XCTestCase {
     func passes(_ problem: FlashAttnPrefill.Problem, _ choice: Tuning.Prefill.Choice = .auto) throws -> Int {
       var tuning = Tuning.Prefill()
       tuning.blk = choice
-      return try PrefillChoice(problem, tuning).plan.passes.count
+      return try PrefillChoice(problem, tuning, for: "attention").plan.passes.count
     }
     XCTAssertEqual(try passes(masked(64)), 2)
     XCTAssertEqual(try passes(masked(64), .never), 1)
@@ -138,7 +139,7 @@ final class PrefillRoomTests: XCTestCase {
     for (rank, planes, strides) in [(2, 1, (0, 0)), (3, 2, (190, 0)), (4, 16, (8 * 190, 190))] {
       var problem = try masked(64, rank: rank)
       problem.batch = 2
-      let plan = try PrefillChoice(problem, tuning).plan
+      let plan = try PrefillChoice(problem, tuning, for: "attention").plan
       XCTAssertEqual(plan.scratchBytes, planes * 190)
       XCTAssertEqual(plan.passes[0].launch.grid, Size3(19, 10, planes))
       let block = try XCTUnwrap(plan.passes[1].blocks.first { $0.slot == 11 })
@@ -172,7 +173,9 @@ final class PrefillRoomTests: XCTestCase {
     let buffers = FlashAttnPrefill.Buffers(
       q: tensor, k: try device.makeBuffer(.f16, [2, 70, 64]), v: try device.makeBuffer(.f16, [2, 70, 64]),
       o: try device.makeBuffer(.f16, [8, 70, 64]), mask: try device.makeBuffer(.bool, [70, 70]))
-    for (shape, isRefused) in [([5, 3], true), ([3, 5], false), ([15], false), ([32], false), ([33], true), ([14], true)] {
+    for (shape, isRefused) in [
+      ([5, 3], true), ([3, 5], false), ([15], false), ([32], false), ([33], true), ([14], true),
+    ] {
       var buffers = buffers
       buffers.blk = try device.makeBuffer(.u8, shape)
       func encode() throws { try FlashAttnPrefill.encode(problem, buffers, into: encoder) }

@@ -97,9 +97,11 @@ final class SpecTests: XCTestCase {
       (.invalidArgument, "scale", { $0.scale = .infinity }), (.unsupported, "head_dim", { $0.headDim = 48 }),
       (.unsupported, "dtype", { $0.dtype = .i32 }), (.invalidArgument, "softcap", { $0.softcap = -1 }),
       (.invalidArgument, "softcap", { $0.softcap = .nan }), (.invalidArgument, "softcap", { $0.softcap = .infinity }),
-      (.invalidArgument, "window", { $0.window.left = -2 }), (.invalidArgument, "window", { $0.window.right = 1 << 31 }),
+      (.invalidArgument, "window", { $0.window.left = -2 }),
+      (.invalidArgument, "window", { $0.window.right = 1 << 31 }),
       (.invalidArgument, "blk", { $0.blk = true }), (.invalidArgument, "nsg", { $0.nsg = 4 }),
-      (.invalidArgument, "kv_capacity", { $0.kvCapacity = 39 }), (.invalidArgument, "kv_capacity", { $0.kvCapacity = .max }),
+      (.invalidArgument, "kv_capacity", { $0.kvCapacity = 39 }),
+      (.invalidArgument, "kv_capacity", { $0.kvCapacity = .max }),
       (
         .invalidArgument, "q_len",
         {
@@ -128,7 +130,8 @@ final class SpecTests: XCTestCase {
       XCTAssertEqual(error.argument, argument, "\(error)")
     }
     let error = thrown { _ = try FlashAttnPrefill.plan(problem { $0.headDim = 48 }) }
-    XCTAssertEqual(error.description, "flash_attn_prefill: head_dim: expected 32, 64, 80, 96, 128, 192, 256 or 512, got 48")
+    XCTAssertEqual(
+      error.description, "flash_attn_prefill: head_dim: expected 32, 64, 80, 96, 128, 192, 256 or 512, got 48")
   }
 
   func testOutputStridesKeepElementsApart() {
