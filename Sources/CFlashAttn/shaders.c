@@ -10,8 +10,17 @@ static const char params_h[] = {
 static const char codebook_h[] = {
 #embed "../../shaders/include/codebook.h" suffix(, 0)
 };
+static const char decode_formats_h[] = {
+#embed "../../shaders/include/decode_formats.h" suffix(, 0)
+};
 static const char decode_merge_h[] = {
 #embed "../../shaders/include/decode_merge.h" suffix(, 0)
+};
+static const char decode_mma_h[] = {
+#embed "../../shaders/include/decode_mma.h" suffix(, 0)
+};
+static const char decode_mma_merge_h[] = {
+#embed "../../shaders/include/decode_mma_merge.h" suffix(, 0)
 };
 static const char decode_options_h[] = {
 #embed "../../shaders/include/decode_options.h" suffix(, 0)
@@ -42,6 +51,9 @@ static const char tile_loader_h[] = {
 };
 static const char unroll_h[] = {
 #embed "../../shaders/include/unroll.h" suffix(, 0)
+};
+static const char flash_attn_decode[] = {
+#embed "../../shaders/flash_attn_decode.metal" suffix(, 0)
 };
 static const char flash_attn_prefill[] = {
 #embed "../../shaders/flash_attn_prefill.metal" suffix(, 0)
@@ -81,7 +93,10 @@ static const char tq_dequantize_kv[] = {
 static const cfa_shader_file files[] = {
     {"flash_attn_params.h", params_h},
     {"codebook.h", codebook_h},
+    {"decode_formats.h", decode_formats_h},
     {"decode_merge.h", decode_merge_h},
+    {"decode_mma.h", decode_mma_h},
+    {"decode_mma_merge.h", decode_mma_merge_h},
     {"decode_options.h", decode_options_h},
     {"decode_rows.h", decode_rows_h},
     {"decode_vec.h", decode_vec_h},
@@ -92,6 +107,7 @@ static const cfa_shader_file files[] = {
     {"online_softmax.h", online_softmax_h},
     {"tile_loader.h", tile_loader_h},
     {"unroll.h", unroll_h},
+    {"flash_attn_decode.metal", flash_attn_decode},
     {"flash_attn_prefill.metal", flash_attn_prefill},
     {"flash_attn_vec.metal", flash_attn_vec},
     {"flash_attn_vec_peer_port_f16.metal", flash_attn_vec_peer_port_f16},

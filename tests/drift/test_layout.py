@@ -193,6 +193,25 @@ EXPECTED = {
             "reserved": 8,
         },
     ),
+    "fa_decode_params": (
+        96,
+        {
+            "batch": 0,
+            "heads": 4,
+            "kv_heads": 8,
+            "q_len": 12,
+            "capacity": 16,
+            "splits": 20,
+            "window": 24,
+            "causal": 28,
+            "scale": 32,
+            "softcap": 36,
+            "scale_factor_d512": 40,
+            "reserved": 44,
+            "q_strides": 48,
+            "o_strides": 72,
+        },
+    ),
 }
 
 
