@@ -17,7 +17,7 @@ PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.
 # As many processes as cores.
 PYTEST := $(BIN)/python -m pytest -n auto
 NATIVE := pyfa/_native
-HEADERS := flash_attn.h flash_attn_params.h
+HEADERS := flash_attn.h flash_attn_decode.h flash_attn_params.h
 
 # Directories are listed too: their times change when a file comes or goes.
 SWIFT_INPUTS := Package.swift $(shell find Sources shaders -not -name '.*')

@@ -31,7 +31,7 @@ class NativeLibraryHook(BuildHookInterface[Any]):
             subprocess.run(["make", "-C", str(root), "lib"], check=True)  # noqa: S607 (on the PATH)
         native = root / "pyfa" / "_native"
         library = native / ("libpyfa.dylib" if sys.platform == "darwin" else "libpyfa.so")
-        headers = [native / "include" / name for name in ("flash_attn.h", "flash_attn_params.h")]
+        headers = [native / "include" / name for name in ("flash_attn.h", "flash_attn_decode.h", "flash_attn_params.h")]
         for file in (library, *headers):
             if not file.is_file():
                 message = (

@@ -35,6 +35,7 @@ from pyfa._ffi import library_path, pack_struct
 from pyfa._info import __version__, info, manifest
 from pyfa._pool import BufferPool
 from pyfa.attention import attention, explain
+from pyfa.kv_cache import KVCache
 
 __all__ = [
     "Buffer",
@@ -51,6 +52,7 @@ __all__ = [
     "FileError",
     "InternalError",
     "InvalidArgumentError",
+    "KVCache",
     "KernelNotFoundError",
     "KernelRegistry",
     "PyfaError",

@@ -22,7 +22,7 @@ CData: TypeAlias = Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _NATIVE = _PACKAGE / "_native"
-_HEADERS = ("flash_attn_params.h", "flash_attn.h")
+_HEADERS = ("flash_attn_params.h", "flash_attn.h", "flash_attn_decode.h")
 _STRUCTS = {
     "FA_STRUCT_ATTN_PARAMS": "fa_attn_params",
     "FA_STRUCT_ATTN_MASK_PARAMS": "fa_attn_mask_params",
@@ -44,6 +44,34 @@ _STRUCTS = {
     "FA_STRUCT_MASK_FILL_PARAMS": "fa_mask_fill_params",
     "FA_STRUCT_BLK_PROBLEM": "fa_flash_attn_prefill_blk_problem",
     "FA_STRUCT_MASK_PROBLEM": "fa_flash_attn_prefill_mask_problem",
+    "FA_STRUCT_FWHT_PARAMS": "fa_fwht_params",
+    "FA_STRUCT_HADAMARD_QUANTIZE_KV_PARAMS": "fa_hadamard_quantize_kv_params",
+    "FA_STRUCT_HADAMARD_QUANTIZE_KV_HB_PARAMS": "fa_hadamard_quantize_kv_hb_params",
+    "FA_STRUCT_TQ_DEQUANTIZE_KV_PARAMS": "fa_tq_dequantize_kv_params",
+    "FA_STRUCT_TQ_DEQUANTIZE_HB_KV_PARAMS": "fa_tq_dequantize_hb_kv_params",
+    "FA_STRUCT_KV_ENCODE_PARAMS": "fa_kv_encode_params",
+    "FA_STRUCT_KV_DECODE_PARAMS": "fa_kv_decode_params",
+    "FA_STRUCT_VEC_PARAMS": "fa_vec_params",
+    "FA_STRUCT_VEC_PEER_PORT_PARAMS": "fa_vec_peer_port_params",
+    "FA_STRUCT_VEC_TQ_PARAMS": "fa_vec_tq_params",
+    "FA_STRUCT_VEC_TQ_HB_PARAMS": "fa_vec_tq_hb_params",
+    "FA_STRUCT_VEC_REDUCE_PARAMS": "fa_vec_reduce_params",
+    "FA_STRUCT_DECODE_BATCH": "fa_decode_batch",
+    "FA_STRUCT_FWHT_PROBLEM": "fa_fwht_problem",
+    "FA_STRUCT_KV_ENCODE_PROBLEM": "fa_kv_encode_problem",
+    "FA_STRUCT_KV_DECODE_PROBLEM": "fa_kv_decode_problem",
+    "FA_STRUCT_HADAMARD_QUANTIZE_KV_PROBLEM": "fa_hadamard_quantize_kv_problem",
+    "FA_STRUCT_TQ_DEQUANTIZE_KV_PROBLEM": "fa_tq_dequantize_kv_problem",
+    "FA_STRUCT_VEC_PROBLEM": "fa_flash_attn_vec_problem",
+    "FA_STRUCT_VEC_BUFFERS": "fa_flash_attn_vec_buffers",
+    "FA_STRUCT_VEC_REDUCE_PROBLEM": "fa_flash_attn_vec_reduce_problem",
+    "FA_STRUCT_KV_FORMAT_INFO": "fa_kv_format_info",
+    "FA_STRUCT_KV_CACHE_CONFIG": "fa_kv_cache_config",
+    "FA_STRUCT_KV_CACHE_INFO": "fa_kv_cache_info",
+    "FA_STRUCT_KV_CACHE_QUERIES": "fa_kv_cache_queries",
+    "FA_STRUCT_DECODE_PARAMS": "fa_decode_params",
+    "FA_STRUCT_DECODE_PROBLEM": "fa_flash_attn_decode_problem",
+    "FA_STRUCT_DECODE_BUFFERS": "fa_flash_attn_decode_buffers",
 }
 
 

@@ -14,7 +14,7 @@ import pdoc
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADERS = ("flash_attn.h", "flash_attn_params.h")
+HEADERS = ("flash_attn.h", "flash_attn_decode.h", "flash_attn_params.h")
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -21,7 +21,9 @@ def table() -> str:
             dict.fromkeys(variant[key] for variant in room["variants"] if variant[key] is not None)
             for key in ("head_dim", "dtype", "mask")
         )
-        cells = (", ".join(map(str, column)) or "any" for column in columns)
+        cells = [", ".join(map(str, column)) or "any" for column in columns]
+        if not any(operand["name"] == "mask" for operand in room["operands"]):
+            cells[-1] = "-"
         lines.append(f"| `{room['name']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

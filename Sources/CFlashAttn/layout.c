@@ -52,3 +52,139 @@ CHECK_FIELD(fa_mask_fill_params, seq_len_k, 0);
 CHECK_FIELD(fa_mask_fill_params, q_abs_offset, 4);
 CHECK_FIELD(fa_mask_fill_params, n_swa, 8);
 CHECK_FIELD(fa_mask_fill_params, causal, 12);
+
+CHECK_SIZE(fa_fwht_params, 8);
+CHECK_FIELD(fa_fwht_params, head_dim, 0);
+CHECK_FIELD(fa_fwht_params, num_heads, 4);
+
+CHECK_SIZE(fa_hadamard_quantize_kv_params, 28);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, head_dim, 0);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, num_kv_heads, 4);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, write_pos, 8);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, cache_capacity, 12);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, is_sliding, 16);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, scale_factor_d512, 20);
+CHECK_FIELD(fa_hadamard_quantize_kv_params, rms_probe_enabled, 24);
+
+CHECK_SIZE(fa_hadamard_quantize_kv_hb_params, 28);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, head_dim, 0);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, num_kv_heads, 4);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, write_pos, 8);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, cache_capacity, 12);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, is_sliding, 16);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, scale_factor_d512, 20);
+CHECK_FIELD(fa_hadamard_quantize_kv_hb_params, codebook_bits, 24);
+
+CHECK_SIZE(fa_tq_dequantize_kv_params, 24);
+CHECK_FIELD(fa_tq_dequantize_kv_params, head_dim, 0);
+CHECK_FIELD(fa_tq_dequantize_kv_params, num_kv_heads, 4);
+CHECK_FIELD(fa_tq_dequantize_kv_params, read_pos, 8);
+CHECK_FIELD(fa_tq_dequantize_kv_params, cache_capacity, 12);
+CHECK_FIELD(fa_tq_dequantize_kv_params, norms_per_pos, 16);
+CHECK_FIELD(fa_tq_dequantize_kv_params, scale_factor_d512, 20);
+
+CHECK_SIZE(fa_tq_dequantize_hb_kv_params, 28);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, head_dim, 0);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, num_kv_heads, 4);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, read_pos, 8);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, cache_capacity, 12);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, norms_per_pos, 16);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, scale_factor_d512, 20);
+CHECK_FIELD(fa_tq_dequantize_hb_kv_params, codebook_bits, 24);
+
+CHECK_SIZE(fa_kv_encode_params, 48);
+CHECK_FIELD(fa_kv_encode_params, batch, 0);
+CHECK_FIELD(fa_kv_encode_params, kv_heads, 4);
+CHECK_FIELD(fa_kv_encode_params, n_tokens, 8);
+CHECK_FIELD(fa_kv_encode_params, capacity, 12);
+CHECK_FIELD(fa_kv_encode_params, is_ring, 16);
+CHECK_FIELD(fa_kv_encode_params, reserved, 20);
+CHECK_FIELD(fa_kv_encode_params, src_strides, 24);
+
+CHECK_SIZE(fa_kv_decode_params, 32);
+CHECK_FIELD(fa_kv_decode_params, batch, 0);
+CHECK_FIELD(fa_kv_decode_params, kv_heads, 4);
+CHECK_FIELD(fa_kv_decode_params, n_tokens, 8);
+CHECK_FIELD(fa_kv_decode_params, capacity, 12);
+CHECK_FIELD(fa_kv_decode_params, read_pos, 16);
+CHECK_FIELD(fa_kv_decode_params, is_ring, 20);
+CHECK_FIELD(fa_kv_decode_params, undo_rotation, 24);
+CHECK_FIELD(fa_kv_decode_params, reserved, 28);
+
+CHECK_SIZE(fa_vec_params, 40);
+CHECK_FIELD(fa_vec_params, heads, 0);
+CHECK_FIELD(fa_vec_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_params, head_dim, 8);
+CHECK_FIELD(fa_vec_params, kv_len, 12);
+CHECK_FIELD(fa_vec_params, capacity, 16);
+CHECK_FIELD(fa_vec_params, scale, 20);
+CHECK_FIELD(fa_vec_params, mask_type, 24);
+CHECK_FIELD(fa_vec_params, window, 28);
+CHECK_FIELD(fa_vec_params, softcap, 32);
+CHECK_FIELD(fa_vec_params, nwg, 36);
+
+CHECK_SIZE(fa_vec_peer_port_params, 36);
+CHECK_FIELD(fa_vec_peer_port_params, heads, 0);
+CHECK_FIELD(fa_vec_peer_port_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_peer_port_params, head_dim, 8);
+CHECK_FIELD(fa_vec_peer_port_params, kv_len, 12);
+CHECK_FIELD(fa_vec_peer_port_params, capacity, 16);
+CHECK_FIELD(fa_vec_peer_port_params, scale, 20);
+CHECK_FIELD(fa_vec_peer_port_params, mask_type, 24);
+CHECK_FIELD(fa_vec_peer_port_params, window, 28);
+CHECK_FIELD(fa_vec_peer_port_params, ring_start, 32);
+
+CHECK_SIZE(fa_vec_tq_params, 48);
+CHECK_FIELD(fa_vec_tq_params, heads, 0);
+CHECK_FIELD(fa_vec_tq_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_tq_params, head_dim, 8);
+CHECK_FIELD(fa_vec_tq_params, kv_len, 12);
+CHECK_FIELD(fa_vec_tq_params, capacity, 16);
+CHECK_FIELD(fa_vec_tq_params, scale, 20);
+CHECK_FIELD(fa_vec_tq_params, mask_type, 24);
+CHECK_FIELD(fa_vec_tq_params, window, 28);
+CHECK_FIELD(fa_vec_tq_params, softcap, 32);
+CHECK_FIELD(fa_vec_tq_params, nwg, 36);
+CHECK_FIELD(fa_vec_tq_params, ring_start, 40);
+CHECK_FIELD(fa_vec_tq_params, scale_factor_d512, 44);
+
+CHECK_SIZE(fa_vec_tq_hb_params, 60);
+CHECK_FIELD(fa_vec_tq_hb_params, heads, 0);
+CHECK_FIELD(fa_vec_tq_hb_params, kv_heads, 4);
+CHECK_FIELD(fa_vec_tq_hb_params, head_dim, 8);
+CHECK_FIELD(fa_vec_tq_hb_params, kv_len, 12);
+CHECK_FIELD(fa_vec_tq_hb_params, capacity, 16);
+CHECK_FIELD(fa_vec_tq_hb_params, scale, 20);
+CHECK_FIELD(fa_vec_tq_hb_params, mask_type, 24);
+CHECK_FIELD(fa_vec_tq_hb_params, window, 28);
+CHECK_FIELD(fa_vec_tq_hb_params, softcap, 32);
+CHECK_FIELD(fa_vec_tq_hb_params, nwg, 36);
+CHECK_FIELD(fa_vec_tq_hb_params, ring_start, 40);
+CHECK_FIELD(fa_vec_tq_hb_params, scale_factor_d512, 44);
+CHECK_FIELD(fa_vec_tq_hb_params, codebook_bits, 48);
+CHECK_FIELD(fa_vec_tq_hb_params, fuse_fwht_pre, 52);
+CHECK_FIELD(fa_vec_tq_hb_params, nsg, 56);
+
+CHECK_SIZE(fa_vec_reduce_params, 4);
+CHECK_FIELD(fa_vec_reduce_params, nrows, 0);
+
+CHECK_SIZE(fa_decode_batch, 16);
+CHECK_FIELD(fa_decode_batch, batch, 0);
+CHECK_FIELD(fa_decode_batch, q_len, 4);
+CHECK_FIELD(fa_decode_batch, reserved, 8);
+
+CHECK_SIZE(fa_decode_params, 96);
+CHECK_FIELD(fa_decode_params, batch, 0);
+CHECK_FIELD(fa_decode_params, heads, 4);
+CHECK_FIELD(fa_decode_params, kv_heads, 8);
+CHECK_FIELD(fa_decode_params, q_len, 12);
+CHECK_FIELD(fa_decode_params, capacity, 16);
+CHECK_FIELD(fa_decode_params, splits, 20);
+CHECK_FIELD(fa_decode_params, window, 24);
+CHECK_FIELD(fa_decode_params, causal, 28);
+CHECK_FIELD(fa_decode_params, scale, 32);
+CHECK_FIELD(fa_decode_params, softcap, 36);
+CHECK_FIELD(fa_decode_params, scale_factor_d512, 40);
+CHECK_FIELD(fa_decode_params, reserved, 44);
+CHECK_FIELD(fa_decode_params, q_strides, 48);
+CHECK_FIELD(fa_decode_params, o_strides, 72);

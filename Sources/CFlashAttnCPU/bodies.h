@@ -2,17 +2,24 @@
 #ifndef FA_CPU_BODIES_H
 #define FA_CPU_BODIES_H
 
+#include "codec/problem.h"
+#include "decode/problem.h"
 #include "isa.h"
 #include "prefill/mask_problem.h"
 #include "prefill/problem.h"
 
 namespace fa {
 
-/// Indexed by element type; boolean ones are masks.
+/// Arrays are indexed by element type; boolean ones are masks.
 struct Bodies {
   PrefillBody prefill[3];
   BlkBody blk[4];
   MaskFillBody mask_fill[4];
+  DecodeBody decode;
+  MergeBody merge;
+  FwhtBody fwht;
+  EncodeBody encode;
+  DequantizeBody dequantize;
 };
 
 #if defined(__x86_64__)

@@ -4,6 +4,7 @@
 #define FA_CPU_FLASH_ATTN_PREFILL_H
 
 #include "arguments.h"
+#include "signature.h"
 
 namespace fa {
 
@@ -29,20 +30,7 @@ const char *run_prefill(const PrefillKernel &kernel, const sm_dispatch &dispatch
 const char *run_blk(const MaskKernel &kernel, const sm_dispatch &dispatch);
 const char *run_mask_fill(const MaskKernel &kernel, const sm_dispatch &dispatch);
 
-/// Slots and function constants of a room's kernels.
-struct Signature {
-  const sm_argument *arguments;
-  uint32_t argument_count;
-  const sm_constant_info *constants;
-  uint32_t constant_count;
-};
-
 extern const Signature prefill_signature, prefill_d512_signature, blk_signature, mask_fill_signature;
-
-template <uint32_t arguments, uint32_t constants>
-constexpr Signature signature(const sm_argument (&a)[arguments], const sm_constant_info (&c)[constants]) {
-  return {a, arguments, c, constants};
-}
 
 }  // namespace fa
 

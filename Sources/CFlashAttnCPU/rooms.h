@@ -3,6 +3,8 @@
 #define FA_CPU_ROOMS_H
 
 #include "bodies.h"
+#include "codec/codec.h"
+#include "decode/decode.h"
 #include "prefill/blk.h"
 #include "prefill/mask_fill.h"
 #include "prefill/prefill.h"
@@ -13,6 +15,11 @@ extern const Bodies bodies = {
     {prefill<Elem::f32>, prefill<Elem::f16>, prefill<Elem::bf16>},
     {blk<Elem::f32>, blk<Elem::f16>, blk<Elem::bf16>, blk<Elem::boolean>},
     {mask_fill<Elem::f32>, mask_fill<Elem::f16>, mask_fill<Elem::bf16>, mask_fill<Elem::boolean>},
+    decode,
+    merge,
+    fwht_rows,
+    encode,
+    dequantize,
 };
 
 }  // namespace fa::FA_ISA

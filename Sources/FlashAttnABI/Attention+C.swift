@@ -2,10 +2,10 @@ import CFlashAttn
 import FlashAttn
 
 extension HostTensor {
-  init(_ given: fa_tensor, _ name: String) throws(FAError) {
+  init(_ given: fa_tensor, _ name: String, _ operation: String = "attention") throws(FAError) {
     let (shape, strides) = (given.shape, given.strides)
     self.init(
-      data: given.data, dtype: try FlashAttnABI.dtype(given.dtype, "attention", name), rank: Int(given.rank),
+      data: given.data, dtype: try FlashAttnABI.dtype(given.dtype, operation, name), rank: Int(given.rank),
       shape: SIMD4(Int(shape.0), Int(shape.1), Int(shape.2), Int(shape.3)),
       strides: SIMD4(Int(strides.0), Int(strides.1), Int(strides.2), Int(strides.3)),
       isReadOnly: given.read_only != 0)

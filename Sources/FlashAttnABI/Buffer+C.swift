@@ -5,6 +5,11 @@ func buffer(_ handle: OpaquePointer?, _ operation: String, _ argument: String = 
   try Handles.get(handle, as: Buffer.self, operation, argument)
 }
 
+/// The buffer of a handle, nil for null: whether there must be one is the plan's to say.
+func optionalBuffer(_ handle: OpaquePointer?, _ operation: String, _ name: String) throws(FAError) -> Buffer? {
+  if handle == nil { nil } else { try FlashAttnABI.buffer(handle, operation, name) }
+}
+
 @c @implementation
 public func fa_buffer_create(
   _ device: OpaquePointer!, _ dtype: fa_dtype, _ shape: UnsafePointer<Int64>!, _ rank: Int32,

@@ -57,11 +57,6 @@ extension FlashAttnPrefill.Buffers {
   }
 }
 
-/// The buffer of a handle, nil for null: whether there must be one is the plan's to say.
-private func optionalBuffer(_ handle: OpaquePointer?, _ operation: String, _ name: String) throws(FAError) -> Buffer? {
-  if handle == nil { nil } else { try FlashAttnABI.buffer(handle, operation, name) }
-}
-
 @c @implementation
 public func fa_flash_attn_prefill(
   _ encoder: OpaquePointer!, _ registry: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,

@@ -2,9 +2,22 @@ import CFlashAttn
 import FlashAttn
 
 /// What a handle stands for.
-enum HandleKind: UInt, Sendable {
+enum HandleKind: UInt, Sendable, CustomStringConvertible {
   case device = 1
-  case buffer, pool, registry, encoder, capture
+  case buffer, pool, registry, encoder, capture, kvCache
+
+  /// As in the C types.
+  var description: String {
+    switch self {
+    case .device: "device"
+    case .buffer: "buffer"
+    case .pool: "pool"
+    case .registry: "registry"
+    case .encoder: "encoder"
+    case .capture: "capture"
+    case .kvCache: "kv_cache"
+    }
+  }
 }
 
 /// An object that C callers hold by handle.
@@ -16,6 +29,7 @@ extension Buffer: HandleObject { static var kind: HandleKind { .buffer } }
 extension BufferPool: HandleObject { static var kind: HandleKind { .pool } }
 extension KernelRegistry: HandleObject { static var kind: HandleKind { .registry } }
 extension CommandEncoder: HandleObject { static var kind: HandleKind { .encoder } }
+extension KVCache: HandleObject { static var kind: HandleKind { .kvCache } }
 
 /// The handles that are out: numbers dressed as pointers, looked up and never followed, so that a null, released or
 /// foreign one is an error and not a crash.

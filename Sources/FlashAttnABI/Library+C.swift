@@ -45,6 +45,34 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_MASK_FILL_PARAMS: MemoryLayout<fa_mask_fill_params>.size
   case FA_STRUCT_BLK_PROBLEM: MemoryLayout<fa_flash_attn_prefill_blk_problem>.size
   case FA_STRUCT_MASK_PROBLEM: MemoryLayout<fa_flash_attn_prefill_mask_problem>.size
+  case FA_STRUCT_FWHT_PARAMS: MemoryLayout<fa_fwht_params>.size
+  case FA_STRUCT_HADAMARD_QUANTIZE_KV_PARAMS: MemoryLayout<fa_hadamard_quantize_kv_params>.size
+  case FA_STRUCT_HADAMARD_QUANTIZE_KV_HB_PARAMS: MemoryLayout<fa_hadamard_quantize_kv_hb_params>.size
+  case FA_STRUCT_TQ_DEQUANTIZE_KV_PARAMS: MemoryLayout<fa_tq_dequantize_kv_params>.size
+  case FA_STRUCT_TQ_DEQUANTIZE_HB_KV_PARAMS: MemoryLayout<fa_tq_dequantize_hb_kv_params>.size
+  case FA_STRUCT_KV_ENCODE_PARAMS: MemoryLayout<fa_kv_encode_params>.size
+  case FA_STRUCT_KV_DECODE_PARAMS: MemoryLayout<fa_kv_decode_params>.size
+  case FA_STRUCT_VEC_PARAMS: MemoryLayout<fa_vec_params>.size
+  case FA_STRUCT_VEC_PEER_PORT_PARAMS: MemoryLayout<fa_vec_peer_port_params>.size
+  case FA_STRUCT_VEC_TQ_PARAMS: MemoryLayout<fa_vec_tq_params>.size
+  case FA_STRUCT_VEC_TQ_HB_PARAMS: MemoryLayout<fa_vec_tq_hb_params>.size
+  case FA_STRUCT_VEC_REDUCE_PARAMS: MemoryLayout<fa_vec_reduce_params>.size
+  case FA_STRUCT_DECODE_BATCH: MemoryLayout<fa_decode_batch>.size
+  case FA_STRUCT_FWHT_PROBLEM: MemoryLayout<fa_fwht_problem>.size
+  case FA_STRUCT_KV_ENCODE_PROBLEM: MemoryLayout<fa_kv_encode_problem>.size
+  case FA_STRUCT_KV_DECODE_PROBLEM: MemoryLayout<fa_kv_decode_problem>.size
+  case FA_STRUCT_HADAMARD_QUANTIZE_KV_PROBLEM: MemoryLayout<fa_hadamard_quantize_kv_problem>.size
+  case FA_STRUCT_TQ_DEQUANTIZE_KV_PROBLEM: MemoryLayout<fa_tq_dequantize_kv_problem>.size
+  case FA_STRUCT_VEC_PROBLEM: MemoryLayout<fa_flash_attn_vec_problem>.size
+  case FA_STRUCT_VEC_BUFFERS: MemoryLayout<fa_flash_attn_vec_buffers>.size
+  case FA_STRUCT_VEC_REDUCE_PROBLEM: MemoryLayout<fa_flash_attn_vec_reduce_problem>.size
+  case FA_STRUCT_KV_FORMAT_INFO: MemoryLayout<fa_kv_format_info>.size
+  case FA_STRUCT_KV_CACHE_CONFIG: MemoryLayout<fa_kv_cache_config>.size
+  case FA_STRUCT_KV_CACHE_INFO: MemoryLayout<fa_kv_cache_info>.size
+  case FA_STRUCT_KV_CACHE_QUERIES: MemoryLayout<fa_kv_cache_queries>.size
+  case FA_STRUCT_DECODE_PARAMS: MemoryLayout<fa_decode_params>.size
+  case FA_STRUCT_DECODE_PROBLEM: MemoryLayout<fa_flash_attn_decode_problem>.size
+  case FA_STRUCT_DECODE_BUFFERS: MemoryLayout<fa_flash_attn_decode_buffers>.size
   default: 0
   }
 }

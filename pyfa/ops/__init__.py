@@ -5,6 +5,7 @@
 """
 
 from pyfa.ops._prefill import FlashAttnPrefillProblem
+from pyfa.ops.flash_attn_decode import flash_attn_decode
 from pyfa.ops.flash_attn_prefill import flash_attn_prefill, flash_attn_prefill_explain
 from pyfa.ops.flash_attn_prefill_blk import (
     FlashAttnPrefillBlkProblem,
@@ -18,11 +19,23 @@ from pyfa.ops.flash_attn_prefill_mask import (
     flash_attn_prefill_mask,
     flash_attn_prefill_mask_explain,
 )
+from pyfa.ops.flash_attn_vec import flash_attn_vec, flash_attn_vec_reduce, flash_attn_vec_tq
+from pyfa.ops.kv_codec import (
+    KvFormat,
+    fwht_standalone,
+    hadamard_quantize_kv,
+    kv_decode,
+    kv_encode,
+    kv_format,
+    tq_dequantize_kv,
+)
 
 __all__ = [
     "FlashAttnPrefillBlkProblem",
     "FlashAttnPrefillMaskProblem",
     "FlashAttnPrefillProblem",
+    "KvFormat",
+    "flash_attn_decode",
     "flash_attn_prefill",
     "flash_attn_prefill_blk",
     "flash_attn_prefill_blk_bytes",
@@ -32,4 +45,13 @@ __all__ = [
     "flash_attn_prefill_explain",
     "flash_attn_prefill_mask",
     "flash_attn_prefill_mask_explain",
+    "flash_attn_vec",
+    "flash_attn_vec_reduce",
+    "flash_attn_vec_tq",
+    "fwht_standalone",
+    "hadamard_quantize_kv",
+    "kv_decode",
+    "kv_encode",
+    "kv_format",
+    "tq_dequantize_kv",
 ]

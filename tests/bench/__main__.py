@@ -20,11 +20,11 @@ from rich.progress import track
 
 import pyfa
 
-from . import overhead, prefill, report, shader
+from . import decode, overhead, prefill, report, shader
 from .peak import Peak
 
 BUSY = 0.5  # load average for each core
-PARTS = ("prefill", "overhead", "shader")
+PARTS = ("prefill", "decode", "overhead", "shader")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,6 +70,13 @@ def main(argv: list[str] | None = None) -> int:
     ]
     if results:
         console.print(report.prefill_table(results))
+    decoded = [
+        decode.measure(shape, options.rounds, options.block)
+        for shape in track(decode.SHAPES, "decode", console=console, transient=True)
+        if "decode" in options.parts
+    ]
+    if decoded:
+        console.print(report.decode_table(decoded))
     overheads = _overheads(options.output, options.rounds, options.block) if "overhead" in options.parts else []
     if overheads:
         console.print(report.overhead_table(overheads))
@@ -87,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         "versions": {"pyfa": pyfa.__version__, "numpy": np.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
         "prefill": [result.record() for result in results],
+        "decode": [result.record() for result in decoded],
         "overhead": [entry.record() for entry in overheads],
         "shader": {
             "kernels": [result.record() for result in shaders],
@@ -101,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     console.print(f"written: {', '.join(map(str, written))}")
     wrong = [(f"{result.shape} {result.dtype}", result.difference) for result in results if not result.right]
     wrong += [(f"shader {result.name}", result.difference) for result in shaders if not result.right]
+    wrong += [(f"decode {r.shape.name} {kind}", r.difference[kind]) for r in decoded for kind in r.wrong]
     for name, difference in wrong:
         print(f"wrong result: {name} differs by {difference:.2e}", file=sys.stderr)
     return 1 if wrong else 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from . import decode
     from .prefill import Result
 
 NAMES = {"op": "pyfa, prepared buffers", "attention": "pyfa.attention", "torch": "torch SDPA"}
@@ -76,6 +77,47 @@ def prefill_table(results: Sequence[Result]) -> Table:
         verdict = mark(result.met) if result.right else Text("WRONG", style="bold red")
         row = [str(result.shape), result.dtype, *times, *ratios, share, f"{result.difference:.1e}", verdict]
         table.add_row(*row, end_section=last)
+    return table
+
+
+# What decoding is to reach: formats, what they are compared with, and the least ratio.
+DECODE_TARGETS = {
+    "f32": ("torch f32", 1.5),
+    "f16": ("torch f16", 9.0),
+    "bf16": ("torch bf16", 3.0),
+    "q8": ("bf16", 1.0),
+    "tq8": ("bf16", 1.0),
+    "tq6": ("bf16", 1.0),
+    "tq5": ("bf16", 1.0),
+    "tq4": ("bf16", 1.0),
+    "tq_hb8": ("bf16", 1.0),
+}
+
+
+def decode_table(results: Sequence[decode.Result]) -> Table:
+    """Return times, speeds and ratios."""
+    table = Table(title="Decode: one token, caches out of reach of the processor's own memory", title_justify="left")
+    for name in ("heads x keys x D", "cache"):
+        table.add_column(name)
+    for name in ("us", "GB/s", "of a read", "x bf16", "x torch", "x torch grouped", "difference"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for result in results:
+        for index, (kind, (other, least)) in enumerate(DECODE_TARGETS.items()):
+            torch = [f"torch {kind}", f"torch {kind} grouped"]
+            row = [
+                result.shape.name if index == 0 else "",
+                kind,
+                f"{1e6 * result.times[kind].median:.0f}",
+                f"{result.speed(kind) / 1e9:.1f}",
+                f"{100 * result.speed(kind) / result.stream:.0f} %",
+                f"{result.ratio(kind, 'bf16'):.2f}",
+                *(f"{result.ratio(kind, name):.1f}" if name in result.times else "" for name in torch),
+                f"{result.difference[kind]:.1e}",
+            ]
+            wrong = kind in result.wrong
+            verdict = Text("WRONG", style="bold red") if wrong else mark(result.ratio(kind, other) >= least)
+            table.add_row(*row, verdict, end_section=index + 1 == len(DECODE_TARGETS))
     return table
 
 

@@ -26,7 +26,7 @@ def root():
 def c_headers():
     """The text of the C interface's headers, without comments."""
     include = ROOT / "Sources" / "CFlashAttn" / "include"
-    names = ("flash_attn_params.h", "flash_attn.h")
+    names = ("flash_attn_params.h", "flash_attn.h", "flash_attn_decode.h")
     return "\n".join(without_comments((include / name).read_text(encoding="utf-8")) for name in names)
 
 

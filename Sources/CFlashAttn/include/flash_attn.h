@@ -1,4 +1,5 @@
-// flash_attn.h - the C interface of libpyfa, and its only declaration: Swift implements it, cffi parses it.
+// flash_attn.h - the C interface of libpyfa, and, with the headers it includes, its only declaration: Swift implements
+// it, cffi parses it.
 //
 // Conventions
 //   Every function that can fail returns an fa_status; results come back through pointers and are written on success
@@ -70,7 +71,35 @@ typedef enum fa_struct_kind {
   FA_STRUCT_BLK_PARAMS = 16,
   FA_STRUCT_MASK_FILL_PARAMS = 17,
   FA_STRUCT_BLK_PROBLEM = 18,
-  FA_STRUCT_MASK_PROBLEM = 19
+  FA_STRUCT_MASK_PROBLEM = 19,
+  FA_STRUCT_FWHT_PARAMS = 20,
+  FA_STRUCT_HADAMARD_QUANTIZE_KV_PARAMS = 21,
+  FA_STRUCT_HADAMARD_QUANTIZE_KV_HB_PARAMS = 22,
+  FA_STRUCT_TQ_DEQUANTIZE_KV_PARAMS = 23,
+  FA_STRUCT_TQ_DEQUANTIZE_HB_KV_PARAMS = 24,
+  FA_STRUCT_KV_ENCODE_PARAMS = 25,
+  FA_STRUCT_KV_DECODE_PARAMS = 26,
+  FA_STRUCT_VEC_PARAMS = 27,
+  FA_STRUCT_VEC_PEER_PORT_PARAMS = 28,
+  FA_STRUCT_VEC_TQ_PARAMS = 29,
+  FA_STRUCT_VEC_TQ_HB_PARAMS = 30,
+  FA_STRUCT_VEC_REDUCE_PARAMS = 31,
+  FA_STRUCT_DECODE_BATCH = 32,
+  FA_STRUCT_FWHT_PROBLEM = 33,
+  FA_STRUCT_KV_ENCODE_PROBLEM = 34,
+  FA_STRUCT_KV_DECODE_PROBLEM = 35,
+  FA_STRUCT_HADAMARD_QUANTIZE_KV_PROBLEM = 36,
+  FA_STRUCT_TQ_DEQUANTIZE_KV_PROBLEM = 37,
+  FA_STRUCT_VEC_PROBLEM = 38,
+  FA_STRUCT_VEC_BUFFERS = 39,
+  FA_STRUCT_VEC_REDUCE_PROBLEM = 40,
+  FA_STRUCT_KV_FORMAT_INFO = 41,
+  FA_STRUCT_KV_CACHE_CONFIG = 42,
+  FA_STRUCT_KV_CACHE_INFO = 43,
+  FA_STRUCT_KV_CACHE_QUERIES = 44,
+  FA_STRUCT_DECODE_PARAMS = 45,
+  FA_STRUCT_DECODE_PROBLEM = 46,
+  FA_STRUCT_DECODE_BUFFERS = 47
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);
@@ -494,4 +523,7 @@ fa_status fa_attention_explain(fa_device *device, const fa_attention_args *args,
 #ifdef __cplusplus
 }
 #endif
+
+#include "flash_attn_decode.h"
+
 #endif

@@ -21,7 +21,10 @@ typedef enum cfa_slot {
   CFA_SLOT_D512_EXPLAIN = 8,
   CFA_SLOT_BLK_EXPLAIN = 9,
   CFA_SLOT_MASK_EXPLAIN = 10,
-  CFA_SLOT_COUNT = 11
+  CFA_SLOT_VEC_EXPLAIN = 11,
+  CFA_SLOT_KV_CACHE_EXPLAIN = 12,
+  CFA_SLOT_DECODE_EXPLAIN = 13,
+  CFA_SLOT_COUNT = 14
 } cfa_slot;
 
 /// Copies `length` bytes of `text` into the calling thread's slot and returns the NUL-terminated copy, valid until the

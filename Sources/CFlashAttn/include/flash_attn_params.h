@@ -67,4 +67,191 @@ typedef struct fa_mask_fill_params {
   uint32_t causal;        // not 0: later keys are excluded
 } fa_mask_fill_params;
 
+/// How a KV cache keeps its vectors (docs/codec.md): function constants 70 and 71, and the codec of a saved cache.
+typedef enum fa_kv_format {
+  FA_KV_F32 = 0,
+  FA_KV_F16 = 1,
+  FA_KV_BF16 = 2,
+  FA_KV_Q8 = 3,
+  FA_KV_TQ2 = 12,
+  FA_KV_TQ3 = 13,
+  FA_KV_TQ4 = 14,
+  FA_KV_TQ5 = 15,
+  FA_KV_TQ6 = 16,
+  FA_KV_TQ7 = 17,
+  FA_KV_TQ8 = 18,
+  FA_KV_TQ4_V1 = 24,
+  FA_KV_TQ_HB5 = 25,
+  FA_KV_TQ_HB6 = 26,
+  FA_KV_TQ_HB8 = 28
+} fa_kv_format;
+
+/// fwht_* kernels, slot 1.
+typedef struct fa_fwht_params {
+  uint32_t head_dim;
+  uint32_t num_heads;  // rows
+} fa_fwht_params;
+
+/// hadamard_quantize_kv_fast* kernels, slot 3.
+typedef struct fa_hadamard_quantize_kv_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t write_pos;          // position of the first token
+  uint32_t cache_capacity;     // slots of each head
+  uint32_t is_sliding;         // 1: position p is kept in slot p mod cache_capacity
+  float scale_factor_d512;     // multiplies what head dimension 512 looks up; below 1e-6 it means 1
+  uint32_t rms_probe_enabled;  // 1: slot 4, if bound, gets what is looked up
+} fa_hadamard_quantize_kv_params;
+
+/// hadamard_quantize_kv_hb* kernels, slot 3.
+typedef struct fa_hadamard_quantize_kv_hb_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t write_pos;
+  uint32_t cache_capacity;
+  uint32_t is_sliding;
+  float scale_factor_d512;
+  uint32_t codebook_bits;  // 5, 6 or 8
+} fa_hadamard_quantize_kv_hb_params;
+
+/// tq_dequantize_kv* kernels, slot 3.
+typedef struct fa_tq_dequantize_kv_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t read_pos;  // slot
+  uint32_t cache_capacity;
+  uint32_t norms_per_pos;   // 1, or 2 for head dimension 512
+  float scale_factor_d512;  // the encoder's
+} fa_tq_dequantize_kv_params;
+
+/// tq_dequantize_hb_kv* kernels, slot 3.
+typedef struct fa_tq_dequantize_hb_kv_params {
+  uint32_t head_dim;
+  uint32_t num_kv_heads;
+  uint32_t read_pos;
+  uint32_t cache_capacity;
+  uint32_t norms_per_pos;
+  float scale_factor_d512;
+  uint32_t codebook_bits;  // 5, 6 or 8
+} fa_tq_dequantize_hb_kv_params;
+
+/// kv_encode_* kernels, slot 3.
+typedef struct fa_kv_encode_params {
+  uint32_t batch;
+  uint32_t kv_heads;
+  uint32_t n_tokens;
+  uint32_t capacity;       // slots of each sequence and head
+  uint32_t is_ring;        // 1: position p is kept in slot p mod capacity
+  uint32_t reserved;       // 0
+  int64_t src_strides[3];  // elements; batch, head, token
+} fa_kv_encode_params;
+
+/// kv_decode_* kernels, slot 3.
+typedef struct fa_kv_decode_params {
+  uint32_t batch;
+  uint32_t kv_heads;
+  uint32_t n_tokens;
+  uint32_t capacity;
+  uint32_t read_pos;       // position of the first token
+  uint32_t is_ring;        // 1: position p is kept in slot p mod capacity
+  uint32_t undo_rotation;  // 0: quantised vectors stay rotated
+  uint32_t reserved;       // 0
+} fa_kv_decode_params;
+
+// Decode kernels of the vec family: what they share is `heads` query heads over `kv_heads` kv heads, `kv_len` valid keys
+// in a cache of `capacity` slots, mask_type 0 (none), 1 (causal) or 2 (causal, and the last `window` keys alone), and
+// nwg work-groups that share a query's keys.
+
+/// flash_attn_vec, slot 0.
+typedef struct fa_vec_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;         // multiplies q . k, in float32
+  uint32_t mask_type;
+  uint32_t window;     // keys, the query's own included; 0: all
+  float softcap;       // 0: none
+  uint32_t nwg;
+} fa_vec_params;
+
+/// flash_attn_vec_peer_port_f16, slot 0.
+typedef struct fa_vec_peer_port_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;
+  uint32_t mask_type;
+  uint32_t window;
+  uint32_t ring_start;  // slot of the oldest key
+} fa_vec_peer_port_params;
+
+/// flash_attn_vec_tq, slot 0.
+typedef struct fa_vec_tq_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;
+  uint32_t mask_type;
+  uint32_t window;
+  float softcap;
+  uint32_t nwg;
+  uint32_t ring_start;
+  float scale_factor_d512;  // norms of D = 512 are divided by it; below 1e-6: not divided
+} fa_vec_tq_params;
+
+/// flash_attn_vec_tq_hb, slot 0.
+typedef struct fa_vec_tq_hb_params {
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t head_dim;
+  uint32_t kv_len;
+  uint32_t capacity;
+  float scale;
+  uint32_t mask_type;
+  uint32_t window;
+  float softcap;
+  uint32_t nwg;
+  uint32_t ring_start;
+  float scale_factor_d512;
+  uint32_t codebook_bits;  // function constant 50 decides
+  uint32_t fuse_fwht_pre;  // 0: Q is rotated already
+  uint32_t nsg;            // simdgroups of a threadgroup
+} fa_vec_tq_hb_params;
+
+/// Passes that merge the work-groups, slot 0: rows of the partial results.
+typedef struct fa_vec_reduce_params {
+  uint32_t nrows;
+} fa_vec_reduce_params;
+
+/// Both passes, slot 7, with function constant 60: queries of several sequences.
+typedef struct fa_decode_batch {
+  uint32_t batch;
+  uint32_t q_len;  // queries of each sequence
+  uint32_t reserved[2];
+} fa_decode_batch;
+
+/// flash_attn_decode and flash_attn_decode_merge, slot 0. Strides are in elements, in the order batch, head, query.
+typedef struct fa_decode_params {
+  uint32_t batch;
+  uint32_t heads;
+  uint32_t kv_heads;
+  uint32_t q_len;  // queries of each sequence
+  uint32_t capacity;
+  uint32_t splits;  // threadgroups that share a sequence's keys
+  uint32_t window;  // keys, the query's own included; 0: all
+  uint32_t causal;  // 1: a query attends no later key than its own
+  float scale;      // multiplies q . k, in float32
+  float softcap;
+  float scale_factor_d512;  // of formats of version 1
+  uint32_t reserved;        // 0
+  int64_t q_strides[3];
+  int64_t o_strides[3];
+} fa_decode_params;
+
 #endif

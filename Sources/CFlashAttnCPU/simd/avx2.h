@@ -16,6 +16,7 @@ namespace fa::FA_ISA {
 
 constexpr bool has_bf16_dot = false;
 constexpr bool has_scale_exp2 = false;
+constexpr bool has_plane_lookup = false;
 
 FA_INLINE vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 
@@ -46,6 +47,32 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
     rows[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
   }
 }
+
+FA_INLINE vf sum_rows(vf (&rows)[VW]) {
+  __m256 r[4];
+  FA_UNROLL
+  for (int i = 0; i < 4; i++) r[i] = _mm256_hadd_ps(rows[2 * i], rows[2 * i + 1]);
+  const __m256 low = _mm256_hadd_ps(r[0], r[1]), high = _mm256_hadd_ps(r[2], r[3]);
+  return _mm256_permute2f128_ps(low, high, 0x20) + _mm256_permute2f128_ps(low, high, 0x31);
+}
+
+template <int bits>
+struct CodeTable {
+  const float *table;
+  FA_METHOD explicit CodeTable(const float *from) : table(from) {}
+
+  FA_METHOD vf operator[](vu code) const {
+    const __m256i i = __builtin_bit_cast(__m256i, code);
+    if constexpr (bits <= 4) {
+      const __m256 low = _mm256_permutevar8x32_ps(load<vf>(table), i);
+      if constexpr (bits < 4) return low;
+      const __m256 high = _mm256_permutevar8x32_ps(load<vf>(table + 8), i);
+      return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+    } else {
+      return _mm256_i32gather_ps(table, _mm256_and_si256(i, _mm256_set1_epi32((1 << bits) - 1)), 4);
+    }
+  }
+};
 
 }  // namespace fa::FA_ISA
 

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, VL, DQ), and BF16 where FA_BF16_DOT is defined.
+// AVX-512 (F, BW, VL, DQ), BF16 where FA_BF16_DOT is defined, and VBMI where FA_VBMI is.
 #ifndef FA_SIMD_AVX512_H
 #define FA_SIMD_AVX512_H
 
@@ -78,6 +78,25 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   }
 }
 
+FA_INLINE vf sum_rows(vf (&rows)[VW]) {
+  vf t[8], u[4], w[2];
+  FA_UNROLL
+  for (int i = 0; i < 8; i++) {
+    t[i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]) + _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+  }
+  FA_UNROLL
+  for (int i = 0; i < 4; i++) {
+    u[i] = _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44) + _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee);
+  }
+  FA_UNROLL
+  for (int i = 0; i < 2; i++) {
+    w[i] = _mm512_shuffle_f32x4(u[2 * i], u[2 * i + 1], 0x88) + _mm512_shuffle_f32x4(u[2 * i], u[2 * i + 1], 0xdd);
+  }
+  return _mm512_shuffle_f32x4(w[0], w[1], 0x88) + _mm512_shuffle_f32x4(w[0], w[1], 0xdd);
+}
+
 }  // namespace fa::FA_ISA
+
+#include "avx512_tables.h"
 
 #endif

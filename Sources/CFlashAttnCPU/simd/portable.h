@@ -19,6 +19,7 @@ namespace fa::FA_ISA {
 
 constexpr bool has_bf16_dot = false;
 constexpr bool has_scale_exp2 = false;
+constexpr bool has_plane_lookup = false;
 
 /// Fused where the machine has the instruction; calling a library function for it would cost more than it is worth.
 FA_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
@@ -54,6 +55,22 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   rows[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
   rows[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
+
+FA_INLINE vf sum_rows(vf (&rows)[VW]) {
+  transpose(rows);
+  return (rows[0] + rows[1]) + (rows[2] + rows[3]);
+}
+
+template <int bits>
+struct CodeTable {
+  const float *table;
+  FA_METHOD explicit CodeTable(const float *from) : table(from) {}
+
+  FA_METHOD vf operator[](vu code) const {
+    const vu i = code & ((1 << bits) - 1);
+    return vf{table[i[0]], table[i[1]], table[i[2]], table[i[3]]};
+  }
+};
 
 }  // namespace fa::FA_ISA
 

@@ -10,6 +10,7 @@
 
 #define FA_INLINE static inline __attribute__((always_inline))
 #define FA_NOINLINE static __attribute__((noinline))
+#define FA_METHOD inline __attribute__((always_inline))
 #define FA_UNROLL _Pragma("clang loop unroll(full)")
 
 namespace fa::FA_ISA {
@@ -19,6 +20,7 @@ typedef int32_t vi __attribute__((ext_vector_type(VW)));
 typedef uint32_t vu __attribute__((ext_vector_type(VW)));
 typedef uint16_t vh __attribute__((ext_vector_type(VW)));
 typedef uint8_t vb __attribute__((ext_vector_type(VW)));
+typedef int8_t vsb __attribute__((ext_vector_type(VW)));
 typedef uint32_t vquad __attribute__((ext_vector_type(4)));
 
 FA_INLINE float infinity() { return __builtin_inff(); }
@@ -76,6 +78,20 @@ FA_INLINE vf pair_bf16(vf low, vf high);
 FA_INLINE vf nearest(vf x);
 /// x * 2^n for integers n; 0 if n is -infinity, NaN x included.
 FA_INLINE vf scale_exp2(vf x, vf n);
+
+/// What codes of some bits stand for, by ascending code; the table is symmetric about 0. An index may have anything
+/// above its bits.
+template <int bits>
+struct CodeTable;
+
+/// Only where has_plane_lookup: the same for 64 codes at a time, by tables of the bytes of what they stand for.
+template <int bits>
+struct PlaneTable;
+template <int packed>
+FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
+
+/// The sum of each vector's lanes: lane i has that of rows[i].
+FA_INLINE vf sum_rows(vf (&rows)[VW]);
 
 FA_INLINE vf bf16_to_f32(vh x) { return as_float(__builtin_convertvector(x, vu) << 16); }
 

@@ -51,7 +51,7 @@ typedef struct sm_dispatch {
 } sm_dispatch;
 
 enum { SM_READ = 0, SM_READ_WRITE = 1 };
-enum { SM_ALWAYS = -1 };
+enum { SM_ALWAYS = -1, SM_IF_BOUND = -2 };
 
 /// One buffer argument of a kernel.
 typedef struct sm_argument {
@@ -59,7 +59,8 @@ typedef struct sm_argument {
   uint32_t slot;
   uint32_t access;      ///< SM_READ or SM_READ_WRITE
   uint64_t min_bytes;   ///< least size of the bound range, as for a `constant T&`; 0 if any
-  int32_t guard;        ///< index of the bool constant that must be true for the argument to exist, or SM_ALWAYS
+  int32_t guard;        ///< index of the bool constant that must be true for the argument to exist, or SM_ALWAYS, or
+                        ///< SM_IF_BOUND: the kernel itself decides whether it needs the argument
 } sm_argument;
 
 /// One function constant a kernel reads.

@@ -70,6 +70,14 @@ extension Plan {
   fileprivate func report(
     _ operation: String, _ problem: JSON, rejected: [JSON], copies: [JSON], on device: Device
   ) -> String {
+    Self.report(
+      operation, problem, passes: passes, rejected: rejected, copies: copies, scratchBytes: scratchBytes, on: device)
+  }
+
+  static func report(
+    _ operation: String, _ problem: JSON, passes: [Pass], rejected: [JSON], copies: [JSON], scratchBytes: Int,
+    on device: Device
+  ) -> String {
     JSON.object([
       ("operation", .string(operation)),
       ("device", .string(device.name)),
@@ -118,5 +126,38 @@ extension Plan.Pass {
       ("threadgroups", .sizes(launch.grid)), ("threads", .sizes(tile.threads)),
       ("threadgroup_bytes", .array(launch.threadgroupBytes.map { .int($0) })), ("tile", tile.json),
     ])
+  }
+}
+
+extension DecodeProblem {
+  /// The passes of `plan` as JSON, in the form of `Attention.explain`.
+  public func explain(_ plan: Plan, on device: Device) -> String {
+    plan.report(
+      plan.operation,
+      .object([
+        ("format", .string("\(format)")), ("batch", .int(batch)), ("heads", .int(heads)),
+        ("cache_heads", .int(kvHeads)), ("head_dim", .int(headDim)), ("q_len", .int(queryLength)),
+        ("capacity", .int(capacity)), ("kv_lens", .array(keyLengths.map { .int($0) })),
+        ("ring_starts", .array(starts.map { .int($0) })), ("mask_type", .int(Int(maskType))),
+        ("window", .int(Int(window))), ("scale", .real(Double(scale))), ("softcap", .real(Double(softcap))),
+        ("sinks", .bool(sinks)),
+      ]), rejected: [], copies: [], on: device)
+  }
+}
+
+extension FlashAttnDecode {
+  /// The passes of `problem` as JSON, in the form of `Attention.explain`.
+  public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
+    try plan(problem, tuning: device.tuning).report(
+      spec.name,
+      .object([
+        ("keys", .string("\(problem.keys)")), ("values", .string("\(problem.values)")),
+        ("dtype", .string("\(problem.dtype)")), ("batch", .int(problem.keyLengths.count)),
+        ("heads", .int(problem.heads)), ("cache_heads", .int(problem.kvHeads)), ("head_dim", .int(problem.headDim)),
+        ("q_len", .int(problem.queryLength)), ("capacity", .int(problem.capacity)),
+        ("kv_lens", .array(problem.keyLengths.map { .int($0) })), ("causal", .bool(problem.causal)),
+        ("window", problem.window.map { .int($0) } ?? .null), ("scale", .real(Double(problem.scale))),
+        ("softcap", .real(Double(problem.softcap))), ("sinks", .bool(problem.sinks)),
+      ]), rejected: [], copies: [], on: device)
   }
 }

@@ -40,7 +40,7 @@ public enum FlashAttnPrefillBlk {
       case .H: heads
       case .qL: queryLength
       case .kL: keyLength
-      case .Hkv, .D, .NQ, .NK: 0
+      default: 0
       }
     }
   }

@@ -22,7 +22,7 @@ public enum FlashAttnPrefillMask {
       switch dim {
       case .qL: queryLength
       case .kL: keyLength
-      case .B, .H, .Hkv, .D, .NQ, .NK: 0
+      default: 0
       }
     }
   }

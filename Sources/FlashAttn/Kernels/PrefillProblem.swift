@@ -90,7 +90,7 @@ extension FlashAttnPrefill.Problem {
     case .qL: queryLength
     case .kL: keyLength
     case .D: headDim
-    case .NQ, .NK: 0
+    default: 0
     }
   }
 

@@ -112,7 +112,7 @@ public final class Device: @unchecked Sendable {
     private static let rooms: [Room] = {
       var count: UInt32 = 0
       let table = UnsafeBufferPointer(start: fa_cpu_kernels(&count), count: Int(count))
-      return KernelTable.rooms.compactMap { room in
+      return KernelTable.shaders.compactMap { room in
         let names = Set(room.kernels)
         let mine = table.filter { names.contains(String(cString: $0.name)) }
         guard !mine.isEmpty, let source = try? ShaderSource.builtIn(room.name) else { return nil }

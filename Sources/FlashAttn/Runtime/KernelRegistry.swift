@@ -41,7 +41,7 @@ public final class KernelRegistry: Sendable {
     self.metal = metal
     self.provider = provider
     var state = State()
-    for room in KernelTable.rooms {
+    for room in KernelTable.shaders {
       for kernel in room.kernels { state.home[kernel] = room.name }
     }
     self.state = Locked(state)
@@ -57,7 +57,7 @@ public final class KernelRegistry: Sendable {
     let text = try ShaderSource.flatten(source, named: name)
     state.withLock { state in
       let gone = Set(state.home.filter { $0.value == name }.keys)
-      let builtIn = KernelTable.rooms.first { $0.name == name }?.kernels ?? []
+      let builtIn = KernelTable.shaders.first { $0.name == name }?.kernels ?? []
       for kernel in gone where !builtIn.contains(kernel) { state.home[kernel] = nil }
       state.pipelines = state.pipelines.filter { !gone.contains($0.key.kernel) }
       state.sources[name] = Source(text: text)
@@ -97,13 +97,15 @@ public final class KernelRegistry: Sendable {
 
   /// Names of the sources, built-in ones included.
   public var sourceNames: [String] {
-    state.withLock { Set($0.sources.keys).union(KernelTable.rooms.map(\.name)).sorted() }
+    state.withLock { Set($0.sources.keys).union(KernelTable.shaders.map(\.name)).sorted() }
   }
 
   /// Whether `kernel` comes from a source of the library's own, and not from one registered in its place.
   func isBuiltIn(_ kernel: String) -> Bool {
     state.withLock { state in
-      guard let home = state.home[kernel], KernelTable.rooms.contains(where: { $0.name == home }) else { return false }
+      guard let home = state.home[kernel], KernelTable.shaders.contains(where: { $0.name == home }) else {
+        return false
+      }
       guard let source = state.sources[home] else { return true }
       return source.text == (try? ShaderSource.builtIn(home))
     }

@@ -25,6 +25,7 @@ public struct Tuning: Sendable {
   /// Record every command buffer's label and device time in `Profile`.
   public var profile = false
   public var prefill = Prefill()
+  public var decode = Decode()
 
   /// How `Attention` picks among the prefill kernels.
   public struct Prefill: Sendable {
@@ -45,6 +46,46 @@ public struct Tuning: Sendable {
     public var blkLength = 256
     /// ... and the least number of heads and batches that share each plane of it.
     public var blkSharing = 2
+  }
+
+  /// How the decode kernels share out keys. What is set holds; what is nil goes by the number of keys.
+  public struct Decode: Sendable {
+    enum Room { case vec, tq, tqHb }
+
+    /// Threadgroups of `FlashAttnDecode` that share a sequence's keys, 1 to 32.
+    public var splits: Int?
+    /// Simdgroups of its threadgroups, 1, 2, 4 or 8; 8 only for head dimensions up to 128, not 1 for 512.
+    public var nsg: Int?
+    /// Work-groups of a query, 1 to 32, over a dense cache ...
+    public var vecNWG: Int?
+    /// ... and over a cache of codes of version 1.
+    public var tqNWG: Int?
+    /// Simdgroups of a work-group over a cache of byte codes, 1, 2 or 4.
+    public var tqNSG: Int?
+
+    /// No more than there are chunks of keys.
+    func workGroups(_ room: Room, keys: Int) -> Int {
+      if let given = room == .vec ? vecNWG : tqNWG { return given }
+      let most =
+        switch room {
+        case .vec: 32
+        case .tq: 16
+        case .tqHb: keys > 512 ? 32 : 16
+        }
+      return max(1, min(most, keys / DecodeSpec.chunk + (keys % DecodeSpec.chunk > 0 ? 1 : 0)))
+    }
+
+    /// As many as make the device busy together with the `groups` threadgroups there are anyway, each with keys enough.
+    func splits(keys: Int, groups: Int) -> Int {
+      if let splits { return splits }
+      let wanted = Self.busyGroups / max(groups, 1)
+      return max(1, min(32, wanted, keys / Self.keysWorthAGroup))
+    }
+
+    private static let busyGroups = 64
+    private static let keysWorthAGroup = 256
+
+    func simdgroups(keys: Int) -> Int { tqNSG ?? (keys > 1024 ? 4 : 1) }
   }
 
   public init() {}
@@ -83,6 +124,20 @@ public struct Tuning: Sendable {
       }
       tuning.prefill.nsg = nsg
     }
+    func count(
+      _ name: String, _ path: WritableKeyPath<Tuning, Int?>, _ range: [Int], _ expected: String
+    ) throws(FAError) {
+      guard let text = value(name) else { return }
+      guard let number = Int(text), range.contains(number) else {
+        throw .invalid("environment", name, expected: expected, got: text)
+      }
+      tuning[keyPath: path] = number
+    }
+    try count("PYFA_DECODE_SPLITS", \.decode.splits, Array(DecodeProblem.workGroups), "1 to 32")
+    try count("PYFA_DECODE_NSG", \.decode.nsg, FlashAttnDecode.simdgroupCounts, "1, 2, 4 or 8")
+    try count("PYFA_VEC_NWG", \.decode.vecNWG, Array(DecodeProblem.workGroups), "1 to 32")
+    try count("PYFA_TQ_NWG", \.decode.tqNWG, Array(DecodeProblem.workGroups), "1 to 32")
+    try count("PYFA_TQ_NSG", \.decode.tqNSG, DecodeProblem.simdgroupCounts, "1, 2 or 4")
     if let text = value("PYFA_PREFILL_BLK") {
       guard let choice = Prefill.Choice(rawValue: text) else {
         throw .invalid("environment", "PYFA_PREFILL_BLK", expected: "0, 1 or auto", got: text)

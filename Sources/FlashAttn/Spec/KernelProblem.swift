@@ -16,6 +16,16 @@ public enum Dim: String, Sendable, CaseIterable {
   case NQ
   /// Tiles of keys, the ragged one included.
   case NK
+  /// Slots of a cache.
+  case cap
+  /// Tokens that come or go.
+  case tokens
+  /// Vectors without further order.
+  case rows
+  /// What a cache keeps of one vector: elements of the cache's dtype.
+  case width
+  /// Norms of one vector in a cache.
+  case norms
 
   /// The argument that carries the size.
   var argument: String {
@@ -28,6 +38,11 @@ public enum Dim: String, Sendable, CaseIterable {
     case .D: "head_dim"
     case .NQ: "q_tiles"
     case .NK: "k_tiles"
+    case .cap: "capacity"
+    case .tokens: "tokens"
+    case .rows: "rows"
+    case .width: "width"
+    case .norms: "norms"
     }
   }
 }
@@ -62,6 +77,8 @@ protocol KernelProblem: Sendable {
   var dtype: DType { get }
   /// Nil where the kernels do not differ by mask.
   var maskKind: MaskKind? { get }
+  /// Tells kernels of one family apart that serve the same sizes; nil where there is but one.
+  var form: String? { get }
   /// 0 for a size the problem does not have. Tiles are counted by `Sizes`.
   func size(of dim: Dim) -> Int
   /// Whether there is nothing to compute.
@@ -70,6 +87,7 @@ protocol KernelProblem: Sendable {
 
 extension KernelProblem {
   var maskKind: MaskKind? { nil }
+  var form: String? { nil }
   var isEmpty: Bool { false }
 }
 
@@ -78,6 +96,8 @@ struct Variant: Sendable {
   /// The name its instantiation has in the shader.
   let kernel: String
   let dtype: DType
+  /// The problem's form; nil if there is but one.
+  var form: String?
   /// Nil if it serves any.
   var headDim: Int?
   /// The mask its instantiation reads; an additive one also serves problems without a mask. Nil if that is all one.

@@ -3,13 +3,17 @@
 /// One generic `plan` turns a spec and a problem into passes; one generic `Plan.encode` binds buffers to them. No room
 /// has a dispatcher of its own.
 struct KernelSpec<Problem: KernelProblem>: Sendable {
-  /// The room: shader file, C function and Python op are called the same.
+  /// The room: C function and Python op are called the same.
   let name: String
+  /// The shader file, where it is not called the same because it holds several families.
+  var source: String?
   let variants: [Variant]
   let operands: [Operand<Problem>]
   let blocks: [ParamBlock<Problem>]
   let constants: [ConstantRule<Problem>]
   let rules: [Rule<Problem>]
+  /// Which of the variants' forms a problem takes; the problem's own by default.
+  var form: @Sendable (Problem) -> String? = { $0.form }
   /// The tile of a problem where its variant leaves it open.
   var tile: @Sendable (Problem) -> Tile? = { _ in nil }
   let launch: @Sendable (Problem, Tile) -> Launch
@@ -35,7 +39,7 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
         Plan.Operand(
           name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: present,
           byteCount: present ? try operand.byteCount(sizes, operation) : 0,
-          shape: present ? operand.shape.map { sizes($0) } : [], isTiled: operand.isTiled))
+          shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
     }
     guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
     let pass = Plan.Pass(
@@ -53,15 +57,19 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     return tile
   }
 
+  var shader: String { source ?? name }
+
   /// The instance that serves `problem`.
   func variant(for problem: Problem, _ operation: String) throws(FAError) -> Variant {
-    let (dtype, headDim) = (problem.dtype, problem.size(of: .D))
+    let (dtype, headDim, form) = (problem.dtype, problem.size(of: .D), form(problem))
     let mask = problem.maskKind == MaskKind.none ? .additive : problem.maskKind
     for variant in variants
-    where variant.dtype == dtype && (variant.headDim == nil || variant.headDim == headDim) && variant.mask == mask {
+    where variant.dtype == dtype && (variant.headDim == nil || variant.headDim == headDim) && variant.mask == mask
+      && variant.form == form
+    {
       return variant
     }
-    let ofDType = variants.filter { $0.dtype == dtype }
+    let ofDType = variants.filter { $0.dtype == dtype && $0.form == form }
     guard !ofDType.isEmpty else {
       throw .unsupported(operation, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(dtype)")
     }
@@ -86,9 +94,10 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
 struct ParamBlock<Problem: KernelProblem>: Sendable {
   let slot: Int
   let name: String
-  /// The C struct.
+  /// The C struct, or the type of an array's elements.
   let type: String
-  let byteCount: Int
+  /// Nil for an array.
+  let byteCount: Int?
   /// The bool constant that says it is there, nil if it always is.
   let guardConstant: Int?
   let isPresent: @Sendable (Problem) -> Bool
@@ -106,6 +115,20 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
     self.guardConstant = guardConstant
     self.isPresent = isPresent
     bytes = { problem, tile in withUnsafeBytes(of: make(problem, tile)) { Array($0) } }
+  }
+
+  /// A short array, bound as inline bytes too.
+  init<Element: BitwiseCopyable>(
+    slot: Int, name: String, type: String, guardConstant: Int? = nil,
+    isPresent: @escaping @Sendable (Problem) -> Bool = { _ in true }, array: @escaping @Sendable (Problem) -> [Element]
+  ) {
+    self.slot = slot
+    self.name = name
+    self.type = type
+    byteCount = nil
+    self.guardConstant = guardConstant
+    self.isPresent = isPresent
+    bytes = { problem, _ in array(problem).withUnsafeBytes { Array($0) } }
   }
 }
 

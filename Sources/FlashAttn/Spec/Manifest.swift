@@ -13,7 +13,7 @@ extension KernelSpec {
   var manifest: JSON {
     .object([
       ("name", .string(name)),
-      ("shader", .string("\(name).metal")),
+      ("shader", .string("\(shader).metal")),
       ("variants", .array(variants.map(\.manifest))),
       ("operands", .array(operands.map(\.manifest))),
       ("blocks", .array(blocks.map(\.manifest))),
@@ -26,6 +26,7 @@ extension Variant {
   fileprivate var manifest: JSON {
     .object([
       ("kernel", .string(kernel)), ("dtype", .string("\(dtype)")), ("head_dim", headDim.map { .int($0) } ?? .null),
+      ("form", form.map { .string($0) } ?? .null),
       ("mask", mask.map { .string($0.rawValue) } ?? .null), ("tile", tile?.json ?? .null),
     ])
   }
@@ -48,7 +49,8 @@ extension Operand {
 extension ParamBlock {
   fileprivate var manifest: JSON {
     .object([
-      ("slot", .int(slot)), ("name", .string(name)), ("type", .string(type)), ("bytes", .int(byteCount)),
+      ("slot", .int(slot)), ("name", .string(name)), ("type", .string(type)),
+      ("bytes", byteCount.map { .int($0) } ?? .null),
       ("constant", guardConstant.map { .int($0) } ?? .null),
     ])
   }

@@ -7,12 +7,15 @@ struct Operand<Problem: KernelProblem>: Sendable {
     case fixed(DType)
     /// What the problem's mask kind asks for.
     case mask
+    /// What the problem's cache formats ask for.
+    case cache(@Sendable (Problem) -> DType)
 
     func choices(_ problem: Problem) -> [DType] {
       switch self {
       case .io: problem.dtype == .bool ? [.bool, .u8] : [problem.dtype]
       case .fixed(let dtype): [dtype]
       case .mask: problem.maskKind == .bool ? [.bool, .u8] : [problem.dtype]
+      case .cache(let choose): [choose(problem)]
       }
     }
 
@@ -21,6 +24,7 @@ struct Operand<Problem: KernelProblem>: Sendable {
       case .io: "io"
       case .fixed(let dtype): "\(dtype)"
       case .mask: "mask"
+      case .cache: "cache"
       }
     }
   }
@@ -36,18 +40,22 @@ struct Operand<Problem: KernelProblem>: Sendable {
   var isPresent: @Sendable (Problem) -> Bool = { _ in true }
   /// Strides of a tensor of rank 4; contiguous if nil.
   var strides: (@Sendable (Sizes<Problem>) -> Strides)?
+  /// What it holds instead where that is not `shape`; nil where it is.
+  var extents: @Sendable (Problem) -> [Int]? = { _ in nil }
 
   /// Whether the last two dimensions count tiles, so that only a buffer cut into the same tiles can serve.
   var isTiled: Bool { shape.suffix(2) == [.NQ, .NK] }
 
+  func sizes(_ all: Sizes<Problem>) -> [Int] { extents(all.problem) ?? shape.map { all($0) } }
+
   /// The bytes from the operand's first element to its last.
   func byteCount(_ all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {
     let problem = all.problem
-    let sizes = shape.map { all($0) }
+    let sizes = sizes(all)
     for size in sizes where size == 0 { return 0 }
     // Without overflow here no stride derived from the sizes has wrapped around.
     guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
-    if let strides = strides?(all) {
+    if extents(problem) == nil, let strides = strides?(all) {
       let outer = [strides.batch, strides.head, strides.row]
       guard outer.allSatisfy({ $0 >= 0 }) else {
         throw .invalid(operation, "\(name)_strides", expected: "strides that are not negative", got: "\(outer)")

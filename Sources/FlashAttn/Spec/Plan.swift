@@ -2,13 +2,13 @@
 public struct Plan: Sendable {
   /// A buffer the passes use.
   struct Operand: Sendable {
-    let name: String
-    let access: Access
+    var name: String
+    var access: Access
     let dtypes: [DType]
-    let isPresent: Bool
+    var isPresent: Bool
     /// 0 where there are no elements; then the caller need not bring a buffer.
-    let byteCount: Int
-    let shape: [Int]
+    var byteCount: Int
+    var shape: [Int]
     /// Whether a buffer of two dimensions or more must be cut into the same tiles: those of its last two.
     var isTiled = false
     /// Where it begins in the passes' scratch memory; nil if the caller brings it.
@@ -57,9 +57,15 @@ public struct Plan: Sendable {
     case barrier
   }
 
-  let operation: String
-  let operands: [Operand]
-  let steps: [Step]
+  private(set) var operation: String
+  private(set) var operands: [Operand]
+  private(set) var steps: [Step]
+
+  init(operation: String, operands: [Operand], steps: [Step]) {
+    self.operation = operation
+    self.operands = operands
+    self.steps = steps
+  }
 
   /// Temporary memory the passes share.
   public var scratchBytes: Int {
@@ -87,6 +93,54 @@ public struct Plan: Sendable {
       return .run(pass.rebound { place[$0] })
     }
     return Plan(operation: operation, operands: operands, steps: before + [.barrier] + steps)
+  }
+
+  /// Under another operation's name, and with operands called as `names` has it.
+  func renamed(_ operation: String, _ names: [String: String] = [:]) -> Plan {
+    var plan = self
+    plan.operation = operation
+    for index in operands.indices { plan.operands[index].name = names[operands[index].name] ?? operands[index].name }
+    return plan
+  }
+
+  /// `self`, then `next`, which may read what `self` writes. Operands of the same name are one.
+  func then(_ next: Plan) -> Plan {
+    var plan = self
+    var place: [Int] = []
+    for operand in next.operands {
+      guard let known = operands.firstIndex(where: { $0.name == operand.name }) else {
+        place.append(plan.operands.count)
+        plan.operands.append(operand)
+        continue
+      }
+      place.append(known)
+      if operand.isPresent, !operands[known].isPresent {
+        plan.operands[known] = operand
+      } else if operand.isPresent {
+        if operand.access != operands[known].access { plan.operands[known].access = .readWrite }
+        plan.operands[known].byteCount = max(operand.byteCount, operands[known].byteCount)
+      }
+    }
+    plan.steps += [.barrier]
+    plan.steps += next.steps.map { step in
+      guard case .run(let pass) = step else { return step }
+      return .run(pass.rebound { place[$0] })
+    }
+    return plan
+  }
+
+  /// Bytes of the buffer that an operand wants; 0 if there is none of that name.
+  public func byteCount(of name: String) -> Int { operands.first { $0.name == name && $0.isPresent }?.byteCount ?? 0 }
+
+  /// `encode`, with buffers by the names of their operands.
+  public func encode(
+    into encoder: CommandEncoder, registry: KernelRegistry, named buffers: [String: Buffer], tracked: Bool = true
+  ) throws(FAError) {
+    for name in buffers.keys.sorted() where !operands.contains(where: { $0.name == name && $0.isPresent }) {
+      throw .invalid(operation, name, expected: "none for this problem", got: "a buffer")
+    }
+    try encode(
+      into: encoder, registry: registry, buffers: operands.map { buffers[$0.name] }, tracked: tracked)
   }
 
   /// Where more scratch memory may begin.

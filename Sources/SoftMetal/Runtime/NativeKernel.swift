@@ -29,7 +29,7 @@ struct NativeKernel: Sendable {
         return KernelArgument(
           name: argument.name.map { String(cString: $0) } ?? "", slot: Int(argument.slot),
           isWritten: argument.access != SM_READ, minBytes: argument.min_bytes,
-          guardConstant: argument.guard < 0 ? nil : Int(argument.guard))
+          guardConstant: argument.guard < 0 ? nil : Int(argument.guard), isOptional: argument.guard == SM_IF_BOUND)
       }
     constants = UnsafeBufferPointer(start: row.constants, count: row.constants == nil ? 0 : Int(row.constant_count))
       .map { constant in

@@ -198,6 +198,7 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     for argument in pipeline.arguments {
       let slot = slots[argument.slot]
       guard let base = slot.base else {
+        if argument.isOptional { continue }
         reportBinding(pipeline, "missing Buffer binding at index \(argument.slot) for \(argument.name).")
         return nil
       }

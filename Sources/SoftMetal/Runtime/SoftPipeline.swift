@@ -9,6 +9,8 @@ struct KernelArgument: Sendable, Equatable {
   let minBytes: UInt64
   /// The bool constant that must be true for the argument to exist.
   let guardConstant: Int?
+  /// Whether the kernel can do without a binding.
+  var isOptional = false
 
   func exists(under values: [ConstantValue]) -> Bool {
     guard let guardConstant else { return true }

@@ -65,7 +65,7 @@ final class RegistryTests: XCTestCase {
 
   func testBuiltInSourcesHaveTheirKernelsAndNoIncludeLeft() throws {
     let device = try Device(tuning: Tuning())
-    for room in KernelTable.rooms {
+    for room in KernelTable.shaders {
       let source = try ShaderSource.builtIn(room.name)
       XCTAssertFalse(source.contains("#include \""), room.name)
       let library = try device.metal.makeLibrary(source: source, options: nil)

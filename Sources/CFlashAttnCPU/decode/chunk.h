@@ -1,0 +1,235 @@
+// How a decode problem is shared out, and the work on one chunk of keys.
+#ifndef FA_CPU_DECODE_CHUNK_H
+#define FA_CPU_DECODE_CHUNK_H
+
+#include "phases.h"
+#include "softmax.h"
+
+namespace fa::FA_ISA {
+
+/// What a chunk has found for each of its columns; the values follow.
+struct alignas(64) ChunkResult {
+  float maximum[most_columns], sum[most_columns];
+  bool empty;  ///< no keys: there are no values
+  FA_METHOD float *values() { return reinterpret_cast<float *>(this + 1); }
+  FA_METHOD const float *values() const { return reinterpret_cast<const float *>(this + 1); }
+};
+
+/// A range of keys.
+struct KeyRange {
+  int64_t begin, end;
+};
+
+struct DecodeTasks {
+  const DecodeProblem &problem;
+  int group;         ///< query heads of a kv head
+  int column_count;  ///< of a kv head: token by token, its heads
+  int pass_count;
+  int padded;  ///< columns of a pass that there is room for
+  int chunk_keys, chunks;
+  char *memory;
+
+  FA_METHOD void plan() {
+    const DecodeProblem &p = problem;
+    group = p.heads / p.kv_heads;
+    column_count = group * p.q_len;
+    pass_count = (column_count + most_columns - 1) / most_columns;
+    padded = 1;
+    while (padded < column_count && padded < most_columns) padded *= 2;
+    int64_t most = 0;
+    for (int b = 0; b < p.batch; b++) {
+      const int64_t span = keys(b, p.q_len - 1).end - keys(b, 0).begin;
+      if (span > most) most = span;
+    }
+    // Chunks are long enough for their results to be small beside them, and many enough to share out evenly.
+    chunk_keys = 1024;
+    const int64_t heads = int64_t(p.batch) * p.kv_heads * pass_count;
+    while (chunk_keys > 2 * row_block && ceil_div(most, chunk_keys) * heads < 8 * int64_t(p.executor->workers)) {
+      chunk_keys /= 2;
+    }
+    chunks = int(ceil_div(most, chunk_keys));
+  }
+
+  FA_METHOD int columns_of(int pass) const {
+    const int left = column_count - pass * most_columns;
+    return left < most_columns ? left : most_columns;
+  }
+
+  /// The keys that a query attends. The last query's own key is the last one, the others' are those before it.
+  FA_METHOD KeyRange keys(int64_t b, int token) const {
+    const DecodeProblem &p = problem;
+    int64_t end = p.kv_lens == nullptr ? p.kv_len : load<uint32_t>(p.kv_lens + b * 4);
+    if (end > p.capacity) end = p.capacity;
+    int64_t own_end = end - (p.q_len - 1 - token);
+    if (own_end < 0) own_end = 0;
+    return {p.window != 0 && own_end > p.window ? own_end - p.window : 0, p.causal ? own_end : end};
+  }
+
+  FA_METHOD uint64_t task(uint64_t head, int chunk, int pass) const {
+    return (head * chunks + chunk) * pass_count + pass;
+  }
+  FA_METHOD uint64_t task_count() const { return task(uint64_t(problem.batch) * problem.kv_heads, 0, 0); }
+
+  /// Whether queries are kept as bf16, for keys that are.
+  FA_METHOD bool pairs() const {
+    const DecodeProblem &p = problem;
+    return has_bf16_dot && p.q.elem == Elem::bf16 && p.rotate_q == nullptr && p.k.format->rows == RowFormat::bf16;
+  }
+
+  /// Columns of zeros follow, so that any range of columns can be rounded up.
+  FA_METHOD uint64_t query_floats() const { return uint64_t(padded + 4) * problem.head_dim; }
+  FA_METHOD float *queries(uint64_t head, int pass) const {
+    return reinterpret_cast<float *>(memory) + (head * pass_count + pass) * query_floats();
+  }
+  FA_METHOD uint64_t query_bytes() const {
+    return uint64_t(problem.batch) * problem.kv_heads * pass_count * query_floats() * sizeof(float);
+  }
+  FA_METHOD uint64_t result_bytes() const {
+    return sizeof(ChunkResult) + uint64_t(padded) * problem.head_dim * sizeof(float);
+  }
+  FA_METHOD ChunkResult &result(uint64_t task) const {
+    return *reinterpret_cast<ChunkResult *>(memory + query_bytes() + task * result_bytes());
+  }
+  FA_METHOD uint64_t scratch_bytes() const { return query_bytes() + task_count() * result_bytes(); }
+};
+
+/// Norms of rows times the side's factor, `halves` for each row.
+FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int count, float (&to)[2][column_stride],
+                          int first) {
+  for (int h = 0; h < halves; h++) {
+    float *half = to[h] + first;
+    int k = 0;
+    if (halves == 1) {
+      for (; k + VW <= count; k += VW) {
+        const vf norms =
+            side.norms_f16 ? f16_to_f32(load<vh>(side.norms + (row + k) * 2)) : load<vf>(side.norms + (row + k) * 4);
+        store(half + k, norms * side.factor);
+      }
+    }
+    for (; k < count; k++) half[k] = load_norm(side.norms, (row + k) * halves + h, side.norms_f16) * side.factor;
+  }
+}
+
+FA_INLINE int log2_up(int n) { return n <= 1 ? 0 : 32 - __builtin_clz(uint32_t(n - 1)); }
+
+/// The state of a task.
+struct Chunk {
+  const DecodeProblem &p;
+  int columns;
+  bool pairs;
+  const float *queries;
+  int64_t cache;  ///< row of slot 0
+  ChunkResult &result;
+  alignas(64) float scores[2][most_columns + 3][column_stride];  // a range of columns is rounded up
+  alignas(64) float weights[2][most_columns][column_stride];
+  alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
+  float decay[most_columns];
+
+  /// Columns [first, first + count) attend `keys` keys from a slot on. Where the ring's end is among them makes no
+  /// difference to what is computed.
+  FA_METHOD void attend_block(int64_t slot, int keys, int first, int count) {
+    const int64_t to_end = p.capacity - slot;
+    const int before = to_end < keys ? int(to_end) : keys;
+    const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
+    const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
+    dot(slot, before, 0, first, count, k_halves);
+    if (before < keys) dot(0, keys - before, before, first, count, k_halves);
+    if (v_halves > 0) {
+      read_norms(p.v, cache + slot, v_halves, before, v_norms, 0);
+      read_norms(p.v, cache, v_halves, keys - before, v_norms, before);
+    }
+    for (int c = first; c < first + count; c++) {
+      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, keys, weights[0][c],
+                               weights[1][c], &result.maximum[c], &result.sum[c]);
+    }
+    gather(slot, before, 0, first, count, v_halves);
+    if (before < keys) {
+      for (int c = first; c < first + count; c++) decay[c] = 1.0f;
+      gather(0, keys - before, before, first, count, v_halves);
+    }
+  }
+
+ private:
+  /// Scores of keys that lie one after the other, from key `at` of the block on.
+  FA_METHOD void dot(int64_t slot, int keys, int at, int first, int count, int halves) {
+    const RowRange rows = rows_of(p.k, slot, keys);
+    const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
+    for (int h = 0; h < parts; h++) {
+      const DotsPass dots = pairs ? pair_dots(log2_up(count)) : passes[int(p.k.format->rows)].dots[log2_up(count)];
+      dots(rows, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (pairs ? 2 : 1),
+           scores[h][first] + at);
+    }
+    read_norms(p.k, cache + slot, halves, keys, k_norms, at);
+  }
+
+  /// Adds the weighted values of those keys.
+  FA_METHOD void gather(int64_t slot, int keys, int at, int first, int count, int halves) {
+    const RowRange rows = rows_of(p.v, slot, keys);
+    const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
+    // Columns that do not attend must not see these values, not even with a weight of 0.
+    const bool all = count == columns;
+    for (int done = 0; done < count;) {
+      const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
+      const int c = first + done;
+      for (int h = 0; h < parts; h++) {
+        passes[int(p.v.format->rows)].gather[size](rows, h * units / parts, (h + 1) * units / parts, weights[h][c] + at,
+                                                   decay + c, result.values() + c * p.head_dim);
+      }
+      done += 1 << size;
+    }
+  }
+
+  FA_METHOD RowRange rows_of(const CacheSide &side, int64_t slot, int keys) const {
+    const int64_t bytes = side.format->row_bytes(p.head_dim);
+    return {side.format, side.data + (cache + slot) * bytes, bytes, p.head_dim, keys};
+  }
+};
+
+FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
+  const DecodeProblem &p = t.problem;
+  const int pass = int(index % t.pass_count);
+  const int64_t number = int64_t(index / t.pass_count) % t.chunks;
+  const uint64_t head = index / t.pass_count / t.chunks;
+  const int64_t b = int64_t(head) / p.kv_heads;
+  const int columns = t.columns_of(pass);
+  ChunkResult &result = t.result(index);
+
+  const int first_token = pass * most_columns / t.group;
+  const int last_token = (pass * most_columns + columns - 1) / t.group;
+  const int64_t begin = t.keys(b, 0).begin + number * t.chunk_keys;
+  int64_t end = t.keys(b, last_token).end;
+  if (end > begin + t.chunk_keys) end = begin + t.chunk_keys;
+  for (int c = 0; c < most_columns; c++) {
+    result.maximum[c] = least_maximum;
+    result.sum[c] = 0.0f;
+  }
+  result.empty = begin >= end;
+  if (result.empty) return;
+  __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
+
+  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), int64_t(head) * p.capacity, result, {}, {}, {}, {}, {}};
+  const int64_t ring_start =
+      (p.ring_starts == nullptr ? p.ring_start : load<uint32_t>(p.ring_starts + b * 4)) % p.capacity;
+  for (int64_t key = begin; key < end;) {
+    // As far as the same columns attend.
+    int64_t until = key + row_block < end ? key + row_block : end;
+    int first = columns, last = 0;
+    for (int token = first_token; token <= last_token; token++) {
+      const KeyRange attended = t.keys(b, token);
+      if (attended.begin > key && attended.begin < until) until = attended.begin;
+      if (attended.end > key && attended.end < until) until = attended.end;
+      if (attended.begin > key || attended.end <= key) continue;
+      const int from = token * t.group - pass * most_columns, to = from + t.group;
+      if (from < first) first = from < 0 ? 0 : from;
+      last = to < columns ? to : columns;
+    }
+    const int64_t slot = ring_start + key;
+    if (first < last)
+      chunk.attend_block(slot < p.capacity ? slot : slot - p.capacity, int(until - key), first, last - first);
+    key = until;
+  }
+}
+
+}  // namespace fa::FA_ISA
+
+#endif

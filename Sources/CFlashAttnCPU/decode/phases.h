@@ -1,0 +1,211 @@
+// The two passes over a block of rows: dot products with the keys, and weighted sums of the values. Rows are read once
+// for all columns, which are the queries that share them.
+#ifndef FA_CPU_DECODE_PHASES_H
+#define FA_CPU_DECODE_PHASES_H
+
+#include "problem.h"
+#include "rows.h"
+
+namespace fa::FA_ISA {
+
+constexpr int row_block = 64;  ///< keys worked on together
+constexpr int column_stride =
+    row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
+constexpr int key_prefetch = 4096;  ///< bytes ahead
+constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
+
+/// Rows in memory, one after the other.
+struct RowRange {
+  const KvFormat *format;
+  const char *data;
+  int64_t row_bytes;
+  int head_dim;
+  int count;  ///< 1 ... row_block
+};
+
+/// Prefetches what a unit's bytes lie `ahead` of.
+template <RowFormat F>
+FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
+  constexpr int bytes = unit_bytes<F>();
+  FA_UNROLL
+  for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 3);
+}
+
+/// Keys whose sums are kept in registers together.
+template <RowFormat F>
+constexpr int keys_together(int columns) {
+  // Tables of codes take registers, too.
+  const bool bare = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::q8;
+  return columns == 8 ? (bare && vector_registers == 32 ? 2 : 1) : columns == 4 ? 2 : 4;
+}
+
+/// Products of float queries, in the order of the rows.
+template <RowFormat F>
+struct FloatDot : Reader<F> {
+  FA_METHOD FloatDot(const KvFormat &format, int head_dim) : Reader<F>(format, head_dim) {}
+  template <int columns>
+  FA_METHOD void add(const char *row, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
+    vf x[4];
+    this->template read<0>(row, u, x);
+    FA_UNROLL
+    for (int v = 0; v < 4; v++) {
+      FA_UNROLL
+      for (int c = 0; c < columns; c++) {
+        acc[c] = fma(x[v], load<vf>(q + c * head_dim + u * unit_size + v * VW), acc[c]);
+      }
+    }
+  }
+};
+
+/// Products of bf16 queries with bf16 keys, as both are.
+struct PairDot {
+  FA_METHOD PairDot(const KvFormat &, int) {}
+  template <int columns>
+  FA_METHOD void add(const char *row, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
+    FA_UNROLL
+    for (int v = u * 2; v < u * 2 + 2; v++) {
+      const vf x = load<vf>(row + v * VW * 4);
+      FA_UNROLL
+      for (int c = 0; c < columns; c++) acc[c] = dot_bf16(acc[c], x, load<vf>(q + c * (head_dim / 2) + v * VW));
+    }
+  }
+};
+
+/// sums[c * column_stride + k] = units [first, last) of row k . column c of q. Keys are taken VW at a time; what stands
+/// behind the last one is of no use.
+template <RowFormat F, typename Dot, int columns, int keys>
+FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
+  const Dot dot(*rows.format, rows.head_dim);
+  alignas(64) float partial[columns][VW][VW];
+  for (int k0 = 0; k0 < rows.count; k0 += VW) {
+    for (int k1 = 0; k1 < VW; k1 += keys) {
+      const char *row[keys];
+      vf acc[keys][columns];
+      FA_UNROLL
+      for (int i = 0; i < keys; i++) {
+        const int k = k0 + k1 + i;
+        row[i] = rows.data + (k < rows.count ? k : rows.count - 1) * rows.row_bytes;
+        FA_UNROLL
+        for (int c = 0; c < columns; c++) acc[i][c] = splat(0.0f);
+      }
+      for (int u = first; u < last; u++) {
+        FA_UNROLL
+        for (int i = 0; i < keys; i++) {
+          prefetch_unit<F>(row[i], u, key_prefetch);
+          dot.add(row[i], u, q, rows.head_dim, acc[i]);
+        }
+      }
+      FA_UNROLL
+      for (int i = 0; i < keys; i++) {
+        FA_UNROLL
+        for (int c = 0; c < columns; c++) store(partial[c][k1 + i], acc[i][c]);
+      }
+    }
+    for (int c = 0; c < columns; c++) {
+      vf lines[VW];
+      FA_UNROLL
+      for (int i = 0; i < VW; i++) lines[i] = load<vf>(partial[c][i]);
+      store(sums + c * column_stride + k0, sum_rows(lines));
+    }
+  }
+}
+
+template <RowFormat F, int columns, int vectors, int P>
+FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u, const float *weights,
+                           const float *decay, float *o) {
+  float *at = o + u * unit_size + P * vectors * VW;
+  vf acc[columns][vectors];
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    FA_UNROLL
+    for (int v = 0; v < vectors; v++) acc[c][v] = load<vf>(at + c * rows.head_dim + v * VW) * decay[c];
+  }
+  const char *row = rows.data;
+  for (int k = 0; k < rows.count; k++, row += rows.row_bytes) {
+    if constexpr (P == 0) prefetch_unit<F>(row, u, row_block * rows.row_bytes);
+    vf x[vectors];
+    reader.template read<P>(row, u, x);
+    FA_UNROLL
+    for (int c = 0; c < columns; c++) {
+      const vf weight = splat(weights[c * column_stride + k]);
+      FA_UNROLL
+      for (int v = 0; v < vectors; v++) acc[c][v] = fma(x[v], weight, acc[c][v]);
+    }
+  }
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    FA_UNROLL
+    for (int v = 0; v < vectors; v++) store(at + c * rows.head_dim + v * VW, acc[c][v]);
+  }
+}
+
+/// Column c of o = decay[c] times itself + sum over k of weights[c * column_stride + k] times row k, in units [first, last).
+template <RowFormat F, int columns>
+FA_NOINLINE void gather_values(const RowRange &rows, int first, int last, const float *weights, const float *decay,
+                               float *o) {
+  constexpr int vectors = columns * 4 <= most_sums ? 4 : most_sums / columns;
+  const Reader<F> reader(*rows.format, rows.head_dim);
+  for (int u = first; u < last; u++) {
+    gather_part<F, columns, vectors, 0>(reader, rows, u, weights, decay, o);
+    if constexpr (vectors <= 2) gather_part<F, columns, vectors, 1>(reader, rows, u, weights, decay, o);
+    if constexpr (vectors == 1) {
+      gather_part<F, columns, vectors, 2>(reader, rows, u, weights, decay, o);
+      gather_part<F, columns, vectors, 3>(reader, rows, u, weights, decay, o);
+    }
+  }
+}
+
+/// A row in its order, without norm and factor.
+template <RowFormat F>
+FA_NOINLINE void expand_row(const KvFormat &format, const char *row, int head_dim, float *to) {
+  const Reader<F> reader(format, head_dim);
+  for (int u = 0; u < head_dim / unit_size; u++) {
+    vf x[4];
+    reader.template read<0>(row, u, x);
+    FA_UNROLL
+    for (int v = 0; v < 4; v++) store(to + u * unit_size + v * VW, x[v]);
+  }
+}
+
+typedef void (*DotsPass)(const RowRange &, int, int, const float *, float *);
+
+/// The passes for 1, 2, 4 and 8 columns.
+struct RowPasses {
+  Order order;
+  void (*expand)(const KvFormat &, const char *, int, float *);
+  DotsPass dots[4];
+  void (*gather[4])(const RowRange &, int, int, const float *, const float *, float *);
+};
+
+template <RowFormat F>
+constexpr RowPasses row_passes() {
+  return {Reader<F>::order,
+          expand_row<F>,
+          {key_dots<F, FloatDot<F>, 1, keys_together<F>(1)>, key_dots<F, FloatDot<F>, 2, keys_together<F>(2)>,
+           key_dots<F, FloatDot<F>, 4, keys_together<F>(4)>, key_dots<F, FloatDot<F>, 8, keys_together<F>(8)>},
+          {gather_values<F, 1>, gather_values<F, 2>, gather_values<F, 4>, gather_values<F, 8>}};
+}
+
+/// Dot products of bf16 queries with bf16 keys; null where there is no instruction for it.
+constexpr DotsPass pair_dots(int log2_columns) {
+  if constexpr (has_bf16_dot) {
+    constexpr DotsPass dots[] = {key_dots<RowFormat::bf16, PairDot, 1, 4>, key_dots<RowFormat::bf16, PairDot, 2, 4>,
+                                 key_dots<RowFormat::bf16, PairDot, 4, 2>, key_dots<RowFormat::bf16, PairDot, 8, 2>};
+    return dots[log2_columns];
+  } else {
+    return log2_columns < 0 ? nullptr : nullptr;
+  }
+}
+
+/// Indexed by RowFormat.
+constexpr RowPasses passes[row_format_count] = {
+    row_passes<RowFormat::f32>(),   row_passes<RowFormat::f16>(), row_passes<RowFormat::bf16>(),
+    row_passes<RowFormat::q8>(),    row_passes<RowFormat::tq2>(), row_passes<RowFormat::tq3>(),
+    row_passes<RowFormat::tq4>(),   row_passes<RowFormat::tq5>(), row_passes<RowFormat::tq6>(),
+    row_passes<RowFormat::tq7>(),   row_passes<RowFormat::tq8>(), row_passes<RowFormat::byte5>(),
+    row_passes<RowFormat::byte6>(),
+};
+
+}  // namespace fa::FA_ISA
+
+#endif

@@ -1,0 +1,133 @@
+// Tables of codes in AVX-512 registers.
+#ifndef FA_SIMD_AVX512_TABLES_H
+#define FA_SIMD_AVX512_TABLES_H
+
+namespace fa::FA_ISA {
+
+/// Up to 32 entries as they are, else the positive half: the top bit of a code is its sign.
+template <int bits>
+struct CodeTable {
+  static constexpr bool halved = bits > 5;
+  static constexpr int vectors = bits < 5 ? 1 : halved ? 1 << (bits - 5) : 2;
+  vf entries[vectors];
+
+  FA_METHOD explicit CodeTable(const float *table) {
+    FA_UNROLL
+    for (int i = 0; i < vectors; i++) entries[i] = load<vf>(table + (halved ? 1 << (bits - 1) : 0) + i * VW);
+  }
+
+  FA_METHOD vf operator[](vu code) const {
+    __m512i i = __builtin_bit_cast(__m512i, code);
+    if constexpr (bits < 5) return _mm512_permutexvar_ps(i, entries[0]);
+    if constexpr (bits == 5) return pair(i, 0);
+    const __mmask16 negative = _mm512_testn_epi32_mask(i, _mm512_set1_epi32(1 << (bits - 1)));
+    const __m512i ones = _mm512_set1_epi32(-1);
+    i = _mm512_mask_xor_epi32(i, negative, i, ones);
+    __m512 x = pair(i, 0);
+    if constexpr (bits >= 7) {
+      const __mmask16 upper = _mm512_test_epi32_mask(i, _mm512_set1_epi32(32));
+      x = _mm512_mask_mov_ps(x, upper, pair(i, 2));
+      if constexpr (bits == 8) {
+        const __m512 high = _mm512_mask_mov_ps(pair(i, 4), upper, pair(i, 6));
+        x = _mm512_mask_mov_ps(x, _mm512_test_epi32_mask(i, _mm512_set1_epi32(64)), high);
+      }
+    }
+    return _mm512_mask_xor_ps(x, negative, x, _mm512_set1_ps(-0.0f));
+  }
+
+ private:
+  FA_METHOD __m512 pair(__m512i i, int first) const {
+    return _mm512_permutex2var_ps(entries[first % vectors], i, entries[(first + 1) % vectors]);
+  }
+};
+
+#ifdef FA_VBMI
+constexpr bool has_plane_lookup = true;
+
+/// 64 fields of `width` bits as bytes, each from bit `at` on; the other bits are of no use.
+template <int width, int at>
+FA_INLINE vu spread_fields(const char *part) {
+  __m512i fields;
+  if constexpr (width == 4) {
+    fields = _mm512_cvtepu32_epi64(load<__m256i>(part));
+  } else {
+    fields = _mm512_cvtepu16_epi64(load<__m128i>(part));
+  }
+  constexpr uint64_t each = 0x0101010101010101, steps = uint64_t(width) * 0x0706050403020100;
+  const __m512i from = _mm512_set1_epi64(int64_t((steps + (64 - at) * each) & (63 * each)));
+  return __builtin_bit_cast(vu, _mm512_multishift_epi64_epi8(from, fields));
+}
+
+/// 64 codes as bytes, from their parts of 4, 2 and 1 bits. Of those of 7 bits the top one is left out, and those of 6 have
+/// anything above them.
+template <int packed>
+FA_INLINE vu join_parts(const char *low, const char *middle, const char *top) {
+  vu codes;
+  if constexpr (packed == 3) {
+    codes = spread_fields<2, 0>(low) & 0x03030303;
+  } else if constexpr (packed == 5) {
+    codes = spread_fields<4, 0>(low) & 0x0f0f0f0f;
+  } else {
+    codes = (spread_fields<4, 0>(low) & 0x0f0f0f0f) | (spread_fields<2, 4>(middle) & 0xf0f0f0f0);
+  }
+  if constexpr (packed == 3 || packed == 5) {
+    const __m512i bytes = __builtin_bit_cast(__m512i, codes), bit = _mm512_set1_epi8(1 << (packed - 1));
+    codes = __builtin_bit_cast(vu, _mm512_mask_add_epi8(bytes, load<uint64_t>(top), bytes, bit));
+  }
+  return codes;
+}
+
+/// Codes of 6 bits or more; the top one is the sign. A lookup of bytes gives one plane of 64 floats, and interleaving four of those the floats.
+template <int bits>
+struct PlaneTable {
+  static constexpr int vectors = bits == 8 ? 2 : 1;
+  __m512i planes[4][vectors];
+
+  FA_METHOD explicit PlaneTable(const uint8_t *bytes) {
+    FA_UNROLL
+    for (int i = 0; i < 4 * vectors; i++)
+      planes[i / vectors][i % vectors] = load<__m512i>(bytes + (i / vectors * 2 + i % vectors) * 64);
+  }
+
+  /// 64 codes of a byte each, with anything above their bits.
+  template <int P, int N>
+  FA_METHOD void read(vu codes, vf (&x)[N]) const {
+    const __m512i code = __builtin_bit_cast(__m512i, codes);
+    look_up<P, N>(code, _mm512_testn_epi8_mask(code, _mm512_set1_epi8(char(1 << (bits - 1)))), x);
+  }
+
+  /// The same without their top bits, which are these.
+  template <int P, int N>
+  FA_METHOD void read(vu codes, uint64_t top, vf (&x)[N]) const {
+    look_up<P, N>(__builtin_bit_cast(__m512i, codes), ~top, x);
+  }
+
+ private:
+  template <int P, int N>
+  FA_METHOD void look_up(__m512i code, uint64_t negative, vf (&x)[N]) const {
+    static_assert(N >= 2, "halves");
+    const __m512i i = _mm512_mask_sub_epi8(code, negative, _mm512_set1_epi8((1 << (bits - 1)) - 1), code);
+    __m512i byte[4];
+    FA_UNROLL
+    for (int p = 0; p < 4; p++) {
+      byte[p] = vectors == 2 ? _mm512_permutex2var_epi8(planes[p][0], i, planes[p][vectors - 1])
+                             : _mm512_permutexvar_epi8(i, planes[p][0]);
+    }
+    byte[3] = _mm512_mask_add_epi8(byte[3], negative, byte[3], _mm512_set1_epi8(char(0x80)));
+    FA_UNROLL
+    for (int h = 0; h < 2; h++) {
+      if (N == 2 && h != P) continue;
+      const __m512i low = h == 0 ? _mm512_unpacklo_epi8(byte[0], byte[1]) : _mm512_unpackhi_epi8(byte[0], byte[1]);
+      const __m512i high = h == 0 ? _mm512_unpacklo_epi8(byte[2], byte[3]) : _mm512_unpackhi_epi8(byte[2], byte[3]);
+      x[N == 2 ? 0 : 2 * h] = __builtin_bit_cast(vf, _mm512_unpacklo_epi16(low, high));
+      x[N == 2 ? 1 : 2 * h + 1] = __builtin_bit_cast(vf, _mm512_unpackhi_epi16(low, high));
+    }
+  }
+};
+#else
+constexpr bool has_plane_lookup = false;
+#endif
+
+}  // namespace fa::FA_ISA
+
+#endif

@@ -1,0 +1,125 @@
+extension KVCache {
+  /// Tokens to append: [B, Hkv, n, D], any strides that are not negative, innermost 1.
+  public struct Tokens: Sendable {
+    public var keys: HostTensor
+    public var values: HostTensor
+
+    public init(keys: HostTensor, values: HostTensor) {
+      self.keys = keys
+      self.values = values
+    }
+
+    var count: Int { keys.shape[2] }
+  }
+
+  /// Appends tokens to every sequence, and attends.
+  ///
+  /// All or nothing: if it throws, the cache is what it was, unless the device failed at work that had begun.
+  public func step(append tokens: Tokens? = nil, attend queries: Queries? = nil) throws(FAError) {
+    try state.withLock { state throws(FAError) in
+      var work = WorkList(device: device)
+      var operands = HostOperands(device: device)
+      defer {
+        work.recycle()
+        operands.recycle()
+      }
+      var next = state
+      if let tokens { try append(tokens, &next, &work, &operands) }
+      if let queries { try attend(queries, next, &work, &operands) }
+      try work.run()
+      operands.copyOut()
+      state = next
+    }
+  }
+
+  private func append(
+    _ tokens: Tokens, _ state: inout State, _ work: inout WorkList, _ operands: inout HostOperands
+  ) throws(FAError) {
+    let operation = "kv_cache_append"
+    try check(tokens, operation)
+    let count = tokens.count
+    guard count > 0 else { return }
+    let newest = (state.ends.max() ?? 0) + count
+    if configuration.ring {
+      guard newest <= Int(Int32.max) else {
+        throw .invalid(operation, "k", expected: "positions below 2^31", got: "\(newest)")
+      }
+    } else {
+      try grow(&state, to: newest)
+      guard newest <= state.capacity else {
+        throw .invalid(
+          operation, "k",
+          expected: "at most \(state.capacity - newest + count) tokens, the room left of \(state.capacity)",
+          got: "\(count)")
+      }
+    }
+    var jobs: [WorkList.Job] = []
+    for (half, tensor, name) in [(state.keys, tokens.keys, "k"), (state.values, tokens.values, "v")] {
+      let bytes = try tensor.memory(operation, name)
+      guard let source = try operands.bind([HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: false)])[0]
+      else { continue }
+      if half.format.version == 1 {
+        jobs += try encodeVersion1(half, tensor, source, state, &work)
+      } else {
+        var buffers = ["src": source, "data": half.data]
+        buffers["norms"] = half.norms
+        var problem = KvEncode.Problem(
+          dtype: tensor.dtype, format: half.format, kvHeads: configuration.kvHeads, headDim: configuration.headDim,
+          tokens: count, capacity: state.capacity, positions: state.ends)
+        problem.ring = configuration.ring
+        problem.halfNorms = configuration.halfNorms && !half.format.isDense
+        problem.seed = half.format.isDense ? 0 : configuration.seed
+        problem.strides = Self.strides(tensor)
+        jobs.append(WorkList.Job(plan: try KvEncode.plan(problem).renamed(operation), buffers: buffers))
+      }
+    }
+    work.add(jobs)
+    for index in state.ends.indices {
+      state.ends[index] += count
+      state.begins[index] = max(state.begins[index], state.ends[index] - state.capacity)
+    }
+  }
+
+  /// The encoders of version 1 want one sequence's float tokens, [n, Hkv, D].
+  private func encodeVersion1(
+    _ half: Half, _ tensor: HostTensor, _ source: Buffer, _ state: State, _ work: inout WorkList
+  ) throws(FAError) -> [WorkList.Job] {
+    let operation = "kv_cache_append"
+    let (batch, heads, headDim) = (configuration.batch, configuration.kvHeads, configuration.headDim)
+    let count = tensor.shape[2]
+    let tokens = try work.scratch(.f32, [batch, count, heads, headDim])
+    // Heads and tokens change places.
+    var gather = KvEncode.Problem(
+      dtype: tensor.dtype, format: .f32, kvHeads: count, headDim: headDim, tokens: heads, capacity: heads,
+      positions: Array(repeating: 0, count: batch))
+    gather.strides = Strides(batch: tensor.stride(0), head: tensor.stride(2), row: tensor.stride(1))
+    work.add(try KvEncode.plan(gather).renamed(operation), ["src": source, "data": tokens])
+    var jobs: [WorkList.Job] = []
+    for sequence in 0..<batch {
+      var problem = HadamardQuantizeKv.Problem(
+        format: half.format, kvHeads: heads, headDim: headDim, capacity: state.capacity)
+      problem.tokens = count
+      problem.position = state.ends[sequence]
+      problem.ring = configuration.ring
+      let slots = sequence * heads * state.capacity
+      var buffers = [
+        "src": try tokens.from(sequence * count * heads * headDim, operation),
+        "packed": try half.data.from(slots * half.format.width(headDim), operation),
+      ]
+      buffers["norms"] = try half.norms?.from(slots * half.format.norms(headDim), operation)
+      jobs.append(WorkList.Job(plan: try HadamardQuantizeKv.plan(problem).renamed(operation), buffers: buffers))
+    }
+    return jobs
+  }
+
+  private func check(_ tokens: Tokens, _ operation: String) throws(FAError) {
+    for (tensor, name) in [(tokens.keys, "k"), (tokens.values, "v")] {
+      try tensor.expectRank(4...4, operation, name, lengths: [2])
+      try tensor.expectDType([.f32, .f16, .bf16], operation, name)
+      let expected = [configuration.batch, configuration.kvHeads, tokens.count, configuration.headDim]
+      guard tensor.sizes == expected else {
+        throw .invalid(operation, name, expected: "\(expected)", got: "\(tensor.sizes)")
+      }
+    }
+  }
+}

@@ -1,0 +1,57 @@
+/// Plans with their buffers, in stages: what is in a stage may run at once, and sees what earlier stages wrote.
+struct WorkList {
+  struct Job {
+    let plan: Plan
+    let buffers: [String: Buffer]
+  }
+
+  let device: Device
+  private(set) var stages: [[Job]] = []
+  private var borrowed: [Buffer] = []
+
+  init(device: Device) { self.device = device }
+
+  var plans: [Plan] { stages.joined().map(\.plan) }
+  var scratchBytes: Int { borrowed.reduce(0) { $0 + $1.byteCount } }
+
+  mutating func add(_ stage: [Job]) {
+    if !stage.isEmpty { stages.append(stage) }
+  }
+
+  mutating func add(_ plan: Plan, _ buffers: [String: Buffer]) { stages.append([Job(plan: plan, buffers: buffers)]) }
+
+  /// Memory for the work alone; its content is unknown.
+  mutating func scratch(_ dtype: DType, _ shape: [Int]) throws(FAError) -> Buffer {
+    let buffer = try device.staging.makeBuffer(dtype, shape, zeroed: false)
+    borrowed.append(buffer)
+    return buffer
+  }
+
+  /// Runs everything in one command buffer and waits.
+  func run() throws(FAError) {
+    guard !stages.isEmpty else { return }
+    let encoder = try CommandEncoder(device: device)
+    for (index, stage) in stages.enumerated() {
+      if index > 0 { try encoder.barrier() }
+      for job in stage {
+        // Stages order the work, and the jobs of one do not meet.
+        try job.plan.encode(into: encoder, registry: device.registry, named: job.buffers, tracked: false)
+      }
+    }
+    try encoder.commitAndWait()
+  }
+
+  /// Gives the scratch memory back; nothing may use it any more.
+  mutating func recycle() {
+    for buffer in borrowed { try? device.staging.recycle(buffer) }
+    borrowed.removeAll()
+  }
+}
+
+extension Buffer {
+  /// The elements from one on.
+  func from(_ element: Int, _ operation: String) throws(FAError) -> Buffer {
+    guard element > 0 else { return self }
+    return try view(byteOffset: element * dtype.byteCount, shape: [count - element])
+  }
+}

@@ -1,0 +1,197 @@
+"""Decoding one token beside PyTorch's CPU attention and beside a plain read of memory, for every kind of cache."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+import pyfa
+from pyfa import ops
+from tests.python import codec_reference as codec
+
+from .timing import Time, interleaved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DENSE = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
+FORMATS = (*DENSE, "q8", "tq8", "tq6", "tq5", "tq4", "tq_hb8")
+# Largest difference that rounding explains: Q and O have the type of a dense cache, else float32.
+TOLERANCE = {"f32": 1e-5, "f16": 1e-3, "bf16": 8e-3}
+# More than the last cache of any machine this is meant for, so that every call reads memory.
+COLD_BYTES = 192 << 20
+STREAM_BYTES = 256 << 20
+MOST_COPIES = 24
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One query for each head against a full cache."""
+
+    heads: int
+    kv_heads: int
+    length: int
+    head_dim: int
+
+    @property
+    def name(self) -> str:
+        """How the command line calls it."""
+        return f"{self.heads}:{self.kv_heads}x{self.length}x{self.head_dim}"
+
+    def cache_bytes(self, kind: str) -> int:
+        """Bytes that a call has to read."""
+        row = ops.kv_format(kind, self.head_dim)
+        norms = 0 if kind in DENSE else 4 * (2 if self.head_dim == 512 and kind == "tq_hb8" else 1)
+        return 2 * self.kv_heads * self.length * (row.width * np.dtype(row.dtype).itemsize + norms)
+
+
+SHAPES = (
+    Shape(16, 8, 1024, 256),
+    Shape(16, 8, 4096, 256),
+    Shape(16, 8, 16384, 256),
+    Shape(16, 2, 4096, 512),
+    Shape(32, 8, 8192, 128),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One shape."""
+
+    shape: Shape
+    times: dict[str, Time]
+    """By format; "torch <dtype>" and "torch <dtype> grouped" beside them, and "stream"."""
+    difference: dict[str, float]
+    """Of each format's result from that of float64, over the latter's largest value."""
+
+    def speed(self, kind: str) -> float:
+        """Bytes of the cache in a second."""
+        return self.shape.cache_bytes(kind) / self.times[kind].median
+
+    @property
+    def stream(self) -> float:
+        """Bytes in a second of reading alone."""
+        return STREAM_BYTES / self.times["stream"].median
+
+    def ratio(self, kind: str, other: str) -> float:
+        """How many times as fast as another."""
+        return self.times[other].median / self.times[kind].median
+
+    @property
+    def wrong(self) -> list[str]:
+        """Formats whose results are not explained by rounding."""
+        return [kind for kind, found in self.difference.items() if not found <= TOLERANCE.get(kind, 1e-5)]
+
+    def record(self) -> dict[str, Any]:
+        """Return what the JSON file holds."""
+        times = {
+            name: {"us": 1e6 * time.median, "us_quartiles": [1e6 * time.lower, 1e6 * time.upper]}
+            for name, time in self.times.items()
+        }
+        return {
+            "shape": self.shape.name,
+            "times": times,
+            "stream_gb_s": self.stream / 1e9,
+            "of_stream": {kind: self.speed(kind) / self.stream for kind in FORMATS},
+            "difference": self.difference,
+        }
+
+
+def measure(shape: Shape, rounds: int, block: float) -> Result:
+    """Run one shape with every contender."""
+    rng = np.random.default_rng(0)
+    calls: dict[str, Callable[[], object]] = {}
+    difference = {}
+    for kind in FORMATS:
+        caches = _caches(shape, kind, rng)
+        q = rng.standard_normal((1, shape.heads, 1, shape.head_dim)).astype(DENSE.get(kind, np.float32))
+        query, out = pyfa.Buffer.from_array(q), pyfa.Buffer.zeros(q.shape, q.dtype)
+        calls[kind] = _call(kind, query, out, shape, itertools.cycle(caches))
+        _attend(kind, query, out, shape, caches[0])
+        difference[kind] = _difference(out.read(), q, *(_values(kind, cache, shape) for cache in caches[0]))
+        if kind in DENSE:
+            tensors = itertools.cycle([[_tensor(data.numpy()) for data, _ in cache] for cache in caches])
+            calls |= _torch_calls(kind, _tensor(q), shape, tensors)
+    memory = torch.ones(STREAM_BYTES // 4)
+    calls["stream"] = memory.sum
+    return Result(shape, interleaved(calls, rounds, block), difference)
+
+
+Side = tuple[pyfa.Buffer, "pyfa.Buffer | None"]
+
+
+def _caches(shape: Shape, kind: str, rng: np.random.Generator) -> list[tuple[Side, Side]]:
+    """Return full caches of the format, as many as no processor's own memory holds; all but one are copies."""
+    rows = (1, shape.kv_heads, shape.length)
+    first: list[tuple[Any, Any]] = []
+    for _ in range(2):
+        if kind in DENSE:
+            first.append((rng.standard_normal((*rows, shape.head_dim), dtype=np.float32).astype(DENSE[kind]), None))
+            continue
+        row = ops.kv_format(kind, shape.head_dim)
+        halves = (*rows, 2) if shape.head_dim == 512 and kind == "tq_hb8" else rows
+        scale = 1 / 60 if kind == "q8" else 1.0 if len(halves) > len(rows) else shape.head_dim**0.5
+        codes = rng.integers(0, 256, (*rows, row.width), dtype=np.uint8)
+        first.append((codes, (rng.uniform(0.5, 1, halves) * scale).astype(np.float32)))
+    copies = min(MOST_COPIES, 1 + COLD_BYTES // shape.cache_bytes(kind))
+    return [
+        tuple((pyfa.Buffer.from_array(x), None if n is None else pyfa.Buffer.from_array(n)) for x, n in first)
+        for _ in range(copies)
+    ]  # type: ignore[misc]
+
+
+def _attend(kind: str, query: pyfa.Buffer, out: pyfa.Buffer, shape: Shape, cache: tuple[Side, Side]) -> None:
+    (k, k_norms), (v, v_norms) = cache
+    ops.flash_attn_decode(query, k, v, shape.length, kind, k_norms=k_norms, v_norms=v_norms, out=out)
+
+
+def _call(
+    kind: str, query: pyfa.Buffer, out: pyfa.Buffer, shape: Shape, caches: Iterator[tuple[Side, Side]]
+) -> Callable[[], object]:
+    return lambda: _attend(kind, query, out, shape, next(caches))
+
+
+def _values(kind: str, side: Side, shape: Shape) -> np.ndarray[Any, Any]:
+    """What half a cache stands for."""
+    data, norms = side
+    if kind in DENSE:
+        return data.read().astype(np.float64)
+    assert norms is not None
+    if kind in codec.VERSION_1:
+        return codec.decode_v1(data.read(), norms.read(), kind, shape.head_dim).astype(np.float64)
+    return codec.decode(data.read(), norms.read(), kind, shape.head_dim, undo_rotation=False).astype(np.float64)
+
+
+def _difference(
+    found: np.ndarray[Any, Any], q: np.ndarray[Any, Any], k: np.ndarray[Any, Any], v: np.ndarray[Any, Any]
+) -> float:
+    _, heads, _, head_dim = q.shape
+    grouped = q.astype(np.float64).reshape(k.shape[1], -1, head_dim)
+    scores = grouped @ k[0].swapaxes(1, 2) * head_dim**-0.5
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = (weights @ v[0] / weights.sum(-1, keepdims=True)).reshape(1, heads, 1, head_dim)
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Copy to torch; NumPy's bfloat16 goes by its bits."""
+    if array.dtype in (ml_dtypes.bfloat16, np.uint16):
+        return torch.from_numpy(array.view(np.uint16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def _torch_calls(
+    kind: str, q: torch.Tensor, shape: Shape, caches: Iterator[list[torch.Tensor]]
+) -> dict[str, Callable[[], object]]:
+    """torch with the heads of a group as rows of a query, which is its fastest way, and with its own grouping."""
+    attention = torch.nn.functional.scaled_dot_product_attention
+    folded = q.reshape(1, shape.kv_heads, -1, shape.head_dim)
+    return {
+        f"torch {kind}": lambda: attention(folded, *next(caches)),
+        f"torch {kind} grouped": lambda: attention(q, *next(caches), enable_gqa=True),
+    }
