@@ -22,8 +22,13 @@ class Problem:
     dtype: str
     causal: bool
     q_offset: int
+    window: tuple[int, int]
+    """Keys before and after a row's position; -1: all."""
     scale: float
+    softcap: float
+    """0: none."""
     mask: str
+    sinks: bool
     layout: str
 
     def __str__(self) -> str:
@@ -31,8 +36,15 @@ class Problem:
         text = f"B={self.batch} {heads} qL={self.q_len} kL={self.kv_len} D={self.head_dim} {self.dtype} {self.layout}"
         if self.causal:
             text += f", causal at offset {self.q_offset}"
+        if self.window != (-1, -1):
+            left, right = ("all" if side < 0 else side for side in self.window)
+            text += f", window ({left}, {right}) at offset {self.q_offset}"
         if self.mask != "none":
             text += f", {self.mask} mask"
+        if self.softcap:
+            text += f", softcap {self.softcap:g}"
+        if self.sinks:
+            text += ", sinks"
         return f"{text}, scale {self.scale:g}"
 
 
@@ -96,7 +108,8 @@ class Explanation:
     backend: str
     provider: str
     isa: str
-    problem: Problem
+    problem: Any
+    """A `Problem` of attention; of other operations its sizes by name, as a dict."""
     passes: tuple[Pass, ...]
     rejected: tuple[Rejection, ...]
     copies: tuple[Copy, ...]
@@ -107,7 +120,7 @@ class Explanation:
         """Read the library's JSON."""
         data: dict[str, Any] = json.loads(text)
         nested = {
-            "problem": _pick(Problem, data["problem"]),
+            "problem": _problem(data["problem"]),
             "passes": tuple(_pass(entry) for entry in data["passes"]),
             "rejected": tuple(_pick(Rejection, entry) for entry in data["rejected"]),
             "copies": tuple(_pick(Copy, entry) for entry in data["copies"]),
@@ -126,8 +139,19 @@ class Explanation:
             lines.append("  copies nothing")
         if self.scratch_bytes:
             lines.append(f"  scratch memory: {self.scratch_bytes} bytes")
-        lines += [f"  not {entry.kernel}: {entry.reason}" for entry in self.rejected]
+        by_reason: dict[str, list[str]] = {}
+        for entry in self.rejected:
+            by_reason.setdefault(entry.reason, []).append(entry.kernel)
+        lines += [f"  not {_listed(kernels)}: {reason}" for reason, kernels in by_reason.items()]
         return "\n".join(lines)
+
+
+def _listed(kernels: list[str]) -> str:
+    return kernels[0] if len(kernels) == 1 else f"{kernels[0]} and {len(kernels) - 1} more"
+
+
+def _problem(data: dict[str, Any]) -> Problem | dict[str, Any]:
+    return _pick(Problem, data | {"window": tuple(data["window"])}) if "kv_heads" in data else data
 
 
 def _pick(kind: type[T], data: dict[str, Any]) -> T:

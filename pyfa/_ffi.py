@@ -38,6 +38,12 @@ _STRUCTS = {
     "FA_STRUCT_PREFILL_BUFFERS": "fa_flash_attn_prefill_buffers",
     "FA_STRUCT_TENSOR": "fa_tensor",
     "FA_STRUCT_ATTENTION": "fa_attention_args",
+    "FA_STRUCT_ATTN_WINDOW_PARAMS": "fa_attn_window_params",
+    "FA_STRUCT_ATTN_BLK_PARAMS": "fa_attn_blk_params",
+    "FA_STRUCT_BLK_PARAMS": "fa_blk_params",
+    "FA_STRUCT_MASK_FILL_PARAMS": "fa_mask_fill_params",
+    "FA_STRUCT_BLK_PROBLEM": "fa_flash_attn_prefill_blk_problem",
+    "FA_STRUCT_MASK_PROBLEM": "fa_flash_attn_prefill_mask_problem",
 }
 
 

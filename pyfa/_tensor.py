@@ -26,7 +26,9 @@ class _RefusedError(Exception):
     """What was expected and got, raised where the argument's name is not known."""
 
 
-def _describe(code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit: int, read_only: bool) -> CData:
+def _describe(
+    code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit: int, read_only: bool, any_strides: bool
+) -> CData:
     """Make an ``fa_tensor`` without its pointer; an element is ``unit`` of what the strides count."""
     if len(shape) > _RANK:
         raise _RefusedError(f"at most {_RANK} dimensions", f"{len(shape)}")
@@ -36,7 +38,7 @@ def _describe(code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit:
     for axis in range(len(shape) - 1, -1, -1):
         # Where there is no second element to step to, NumPy may report any stride at all.
         stride, rest = (dense, 0) if empty or shape[axis] == 1 else divmod(strides[axis], unit)
-        if rest or stride < 0 or (axis == len(shape) - 1 and stride != 1):
+        if rest or (not any_strides and (stride < 0 or (axis == len(shape) - 1 and stride != 1))):
             raise _RefusedError(
                 "a contiguous last dimension and no stride that is negative or not a whole number of elements"
                 " (numpy.ascontiguousarray makes such a copy)",
@@ -49,11 +51,15 @@ def _describe(code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit:
 
 
 @lru_cache(maxsize=1024)
-def _describe_array(dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...], read_only: bool) -> CData:
-    return _describe(_dtypes.OPERAND[dtype], shape, strides, dtype.itemsize, read_only)
+def _describe_array(
+    dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...], read_only: bool, any_strides: bool
+) -> CData:
+    return _describe(_dtypes.OPERAND[dtype], shape, strides, dtype.itemsize, read_only, any_strides)
 
 
-def fill(operation: str, args: CData, name: str, tensor: Any, *, written: bool = False) -> _dlpack.Imported | None:
+def fill(
+    operation: str, args: CData, name: str, tensor: Any, *, written: bool = False, any_strides: bool = False
+) -> _dlpack.Imported | None:
     """Set one tensor of ``args`` to a NumPy array or DLPack tensor.
 
     Parameters
@@ -68,6 +74,8 @@ def fill(operation: str, args: CData, name: str, tensor: Any, *, written: bool =
         Its memory is used as it is.
     written : bool
         Whether the library writes to it.
+    any_strides : bool
+        Whether the library packs the elements where they do not lie side by side.
 
     Returns
     -------
@@ -87,7 +95,8 @@ def fill(operation: str, args: CData, name: str, tensor: Any, *, written: bool =
             dtype = tensor.dtype
             if dtype not in _dtypes.OPERAND:
                 raise _dtypes.unsupported_operand(operation, name, dtype)
-            struct = _describe_array(dtype, tensor.shape, tensor.strides, not (written and flags.writeable))
+            read_only = not (written and flags.writeable)
+            struct = _describe_array(dtype, tensor.shape, tensor.strides, read_only, any_strides)
             if not flags.c_contiguous:
                 pointer = _cast(_VOID, tensor.__array_interface__["data"][0])
             else:
@@ -97,7 +106,8 @@ def fill(operation: str, args: CData, name: str, tensor: Any, *, written: bool =
         elif isinstance(tensor, _dlpack.SupportsDLPack) and not isinstance(tensor, np.ndarray):
             imported = _dlpack.import_tensor(operation, name, tensor)
             code = _BF16 if imported.code == lib.FA_U16 else imported.code
-            struct = _describe(code, imported.shape, imported.strides, 1, not written or imported.read_only)
+            read_only = not written or imported.read_only
+            struct = _describe(code, imported.shape, imported.strides, 1, read_only, any_strides)
             pointer = imported.data
         else:
             kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"

@@ -14,6 +14,7 @@ from pyfa._errors import DeviceError, invalid
 from pyfa._explain import Explanation
 from pyfa._ffi import CData, check, choices, choose, ffi, integer, lib, result, string
 from pyfa._handle import live
+from pyfa._window import Window, set_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,9 @@ class _Call:
         v: Any,
         causal: bool,
         mask: Any,
+        window: Window,
+        softcap: float | None,
+        sinks: Any,
         scale: float | None,
         layout: str,
         q_offset: int | None,
@@ -48,13 +52,15 @@ class _Call:
     ) -> None:
         self.args: CData = ffi.new(_ARGS)
         self.args.layout = order = choose(operation, "layout", _LAYOUTS, layout)
-        self._set_options(operation, causal, scale, q_offset)
+        self._set_options(operation, causal, window, softcap, scale, q_offset)
         fill, args = _tensor.fill, self.args
         source = fill(operation, args, "q", q)
         # DLPack exports live as long as this does.
         self.imported = [source, fill(operation, args, "k", k), fill(operation, args, "v", v)]
         if mask is not None:
-            self.imported.append(fill(operation, args, "mask", mask))
+            self.imported.append(fill(operation, args, "mask", mask, any_strides=True))
+        if sinks is not None:
+            self.imported.append(fill(operation, args, "sinks", sinks, any_strides=True))
         self.convert: Callable[[Any], Any] | None = None
         if source is None:
             shape, dtype = q.shape, q.dtype
@@ -70,12 +76,27 @@ class _Call:
             self.lse = _empty(operation, "lse", rows, _F32)
             fill(operation, args, "lse", self.lse, written=True)
 
-    def _set_options(self, operation: str, causal: bool, scale: float | None, q_offset: int | None) -> None:
+    def _set_options(
+        self,
+        operation: str,
+        causal: bool,
+        window: Window,
+        softcap: float | None,
+        scale: float | None,
+        q_offset: int | None,
+    ) -> None:
         args = self.args
         if causal is not False:
             if not isinstance(causal, (bool, np.bool_)):
                 raise invalid(operation, "causal", "a bool", repr(causal))
             args.causal = bool(causal)
+        if window is not None:
+            set_window(operation, args, window)
+        if softcap is not None:
+            try:
+                args.softcap = softcap
+            except (TypeError, OverflowError):
+                raise invalid(operation, "softcap", "a number or None", repr(softcap)) from None
         if scale is not None:
             try:
                 args.has_scale, args.scale = 1, scale
@@ -103,6 +124,9 @@ def attention(
     *,
     causal: bool = ...,
     mask: Any = ...,
+    window: Window = ...,
+    softcap: float | None = ...,
+    sinks: Any = ...,
     scale: float | None = ...,
     layout: Layout = ...,
     q_offset: int | None = ...,
@@ -120,6 +144,9 @@ def attention(
     *,
     causal: bool = ...,
     mask: Any = ...,
+    window: Window = ...,
+    softcap: float | None = ...,
+    sinks: Any = ...,
     scale: float | None = ...,
     layout: Layout = ...,
     q_offset: int | None = ...,
@@ -136,6 +163,9 @@ def attention(
     *,
     causal: bool = False,
     mask: Any = None,
+    window: Window = None,
+    softcap: float | None = None,
+    sinks: Any = None,
     scale: float | None = None,
     layout: Layout = "bhld",
     q_offset: int | None = None,
@@ -155,17 +185,25 @@ def attention(
         Keys and values ``[B, Hkv, kL, D]``, or ``[B, kL, Hkv, D]``, of the dtype of `q`. ``Hkv`` divides ``H``: query
         heads share kv heads in consecutive groups.
     causal : bool
-        Row ``i`` attends keys ``0 ... i + q_offset`` only.
+        A row attends no key after its position: row ``i`` keys ``0 ... i + q_offset`` only.
     mask : array, optional
-        ``[qL, kL]``, ``[B, qL, kL]`` or ``[B, H, qL, kL]``; extents of 1 broadcast, except the last. Of bool, True
-        attends. Of the dtype of `q`, it is added to the scaled scores; -inf masks. Joins with `causal`.
+        ``[qL, kL]``, ``[B, qL, kL]`` or ``[B, H, qL, kL]``; extents of 1 broadcast. Of bool, True attends. Of the
+        dtype of `q`, it is added to the scaled scores; -inf excludes, and nothing finite does. Strides may be any;
+        where the keys of a row do not lie side by side it is copied. Joins with `causal` and `window`.
+    window : tuple of int, optional
+        ``(left, right)``: row ``i`` attends keys ``i + q_offset - left ... i + q_offset + right`` only; None or -1 is
+        no bound. ``(n - 1, 0)`` is a sliding window of n keys.
+    softcap : float, optional
+        Scores become ``softcap * tanh(score / softcap)`` before any mask; None or 0: as they are.
+    sinks : array, optional
+        float32 ``[H]``: a score of each head that joins the sum of every row and has no value.
     scale : float, optional
         Multiplies the scores, as float32; ``1 / sqrt(D)`` by default.
     layout : {"bhld", "blhd"}
         Order of the dimensions of `q`, `k`, `v` and the result.
     q_offset : int, optional
-        Position of the first query row among the keys; ``kL - qL`` by default, so that the last row attends every
-        key. It only moves the causal limit.
+        Position of the first query row among the keys; ``kL - qL`` by default, so that the last row stands at the
+        last key. At most that, or 0. It moves the limits of `causal` and `window` only.
     return_lse : bool
         Return the log-sum-exp of the scores too.
     out : array, optional
@@ -178,7 +216,7 @@ def attention(
     out : array
         As `q`, and of the same library; `out` itself where it was given.
     lse : array
-        With `return_lse`: natural logarithm, float32 ``[B, H, qL]`` in either layout.
+        With `return_lse`: natural logarithm, float32 ``[B, H, qL]`` in either layout; sinks are in it.
 
     Raises
     ------
@@ -191,7 +229,10 @@ def attention(
 
     Notes
     -----
-    Scores and sums are float32 whatever the dtype. A row that may attend no key gives zeros, and -inf as its LSE.
+    Scores and sums are float32 whatever the dtype. A row that may attend no key gives zeros, and -inf (or its sink) as
+    its LSE; so does every row where there are no keys. What a key that is not attended holds does not matter, NaN
+    included.
+
     The call returns when the result is there; other Python threads run meanwhile.
 
     Examples
@@ -203,7 +244,7 @@ def attention(
     >>> out.shape, lse.shape
     ((1, 8, 5, 64), (1, 8, 5))
     """
-    call = _Call("attention", q, k, v, causal, mask, scale, layout, q_offset, return_lse, out)
+    call = _Call("attention", q, k, v, causal, mask, window, softcap, sinks, scale, layout, q_offset, return_lse, out)
     check(lib.fa_attention(live(device or default_device(), "attention"), call.args))
     if call.convert is not None:
         if out is None:
@@ -220,6 +261,9 @@ def explain(
     *,
     causal: bool = False,
     mask: Any = None,
+    window: Window = None,
+    softcap: float | None = None,
+    sinks: Any = None,
     scale: float | None = None,
     layout: Layout = "bhld",
     q_offset: int | None = None,
@@ -231,7 +275,7 @@ def explain(
 
     Parameters
     ----------
-    q, k, v, causal, mask, scale, layout, q_offset, return_lse, out, device
+    q, k, v, causal, mask, window, softcap, sinks, scale, layout, q_offset, return_lse, out, device
         As for `attention`.
 
     Returns
@@ -250,6 +294,6 @@ def explain(
     >>> pyfa.explain(q, q, q).problem.head_dim
     64
     """
-    call = _Call("explain", q, k, v, causal, mask, scale, layout, q_offset, return_lse, out)
+    call = _Call("explain", q, k, v, causal, mask, window, softcap, sinks, scale, layout, q_offset, return_lse, out)
     handle = live(device or default_device(), "explain")
     return Explanation.from_json(string(result("const char *", lib.fa_attention_explain, handle, call.args)))

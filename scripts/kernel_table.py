@@ -16,12 +16,12 @@ def table() -> str:
     """Return one line per room: head dims, dtypes and masks of its kernels."""
     lines = ["| kernel | head dimensions | dtypes | masks |", "| --- | --- | --- | --- |"]
     for room in pyfa.manifest()["rooms"]:
+        # What the kernels of a room do not differ by is left out.
         columns = (
-            sorted({variant["head_dim"] for variant in room["variants"]}),
-            list(dict.fromkeys(variant["dtype"] for variant in room["variants"])),
-            list(dict.fromkeys(variant["mask"] for variant in room["variants"])),
+            dict.fromkeys(variant[key] for variant in room["variants"] if variant[key] is not None)
+            for key in ("head_dim", "dtype", "mask")
         )
-        cells = (", ".join(map(str, column)) for column in columns)
+        cells = (", ".join(map(str, column)) or "any" for column in columns)
         lines.append(f"| `{room['name']}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

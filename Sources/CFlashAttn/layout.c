@@ -33,6 +33,26 @@ CHECK_FIELD(fa_attn_params, O_strides, 136);
 CHECK_SIZE(fa_attn_mask_params, 24);
 CHECK_FIELD(fa_attn_mask_params, M_strides, 0);
 
+CHECK_SIZE(fa_attn_blk_params, 16);
+CHECK_FIELD(fa_attn_blk_params, strides, 0);
+
+CHECK_SIZE(fa_attn_window_params, 8);
+CHECK_FIELD(fa_attn_window_params, left, 0);
+CHECK_FIELD(fa_attn_window_params, right, 4);
+
+CHECK_SIZE(fa_blk_params, 40);
+CHECK_FIELD(fa_blk_params, qL, 0);
+CHECK_FIELD(fa_blk_params, kL, 4);
+CHECK_FIELD(fa_blk_params, batches, 8);
+CHECK_FIELD(fa_blk_params, heads, 12);
+CHECK_FIELD(fa_blk_params, M_strides, 16);
+
+CHECK_SIZE(fa_mask_fill_params, 16);
+CHECK_FIELD(fa_mask_fill_params, seq_len_k, 0);
+CHECK_FIELD(fa_mask_fill_params, q_abs_offset, 4);
+CHECK_FIELD(fa_mask_fill_params, n_swa, 8);
+CHECK_FIELD(fa_mask_fill_params, causal, 12);
+
 CHECK_SIZE(fa_fwht_params, 8);
 CHECK_FIELD(fa_fwht_params, head_dim, 0);
 CHECK_FIELD(fa_fwht_params, num_heads, 4);

@@ -46,8 +46,17 @@ static const char mma_h[] = {
 static const char online_softmax_h[] = {
 #embed "../../shaders/include/online_softmax.h" suffix(, 0)
 };
+static const char prefill_h[] = {
+#embed "../../shaders/include/prefill.h" suffix(, 0)
+};
+static const char special_values_h[] = {
+#embed "../../shaders/include/special_values.h" suffix(, 0)
+};
 static const char tile_loader_h[] = {
 #embed "../../shaders/include/tile_loader.h" suffix(, 0)
+};
+static const char tile_rows_h[] = {
+#embed "../../shaders/include/tile_rows.h" suffix(, 0)
 };
 static const char unroll_h[] = {
 #embed "../../shaders/include/unroll.h" suffix(, 0)
@@ -57,6 +66,15 @@ static const char flash_attn_decode[] = {
 };
 static const char flash_attn_prefill[] = {
 #embed "../../shaders/flash_attn_prefill.metal" suffix(, 0)
+};
+static const char flash_attn_prefill_blk[] = {
+#embed "../../shaders/flash_attn_prefill_blk.metal" suffix(, 0)
+};
+static const char flash_attn_prefill_d512[] = {
+#embed "../../shaders/flash_attn_prefill_d512.metal" suffix(, 0)
+};
+static const char flash_attn_prefill_mask[] = {
+#embed "../../shaders/flash_attn_prefill_mask.metal" suffix(, 0)
 };
 static const char flash_attn_vec[] = {
 #embed "../../shaders/flash_attn_vec.metal" suffix(, 0)
@@ -105,10 +123,16 @@ static const cfa_shader_file files[] = {
     {"kv_codec_v1.h", kv_codec_v1_h},
     {"mma.h", mma_h},
     {"online_softmax.h", online_softmax_h},
+    {"prefill.h", prefill_h},
+    {"special_values.h", special_values_h},
     {"tile_loader.h", tile_loader_h},
+    {"tile_rows.h", tile_rows_h},
     {"unroll.h", unroll_h},
     {"flash_attn_decode.metal", flash_attn_decode},
     {"flash_attn_prefill.metal", flash_attn_prefill},
+    {"flash_attn_prefill_mask.metal", flash_attn_prefill_mask},
+    {"flash_attn_prefill_d512.metal", flash_attn_prefill_d512},
+    {"flash_attn_prefill_blk.metal", flash_attn_prefill_blk},
     {"flash_attn_vec.metal", flash_attn_vec},
     {"flash_attn_vec_peer_port_f16.metal", flash_attn_vec_peer_port_f16},
     {"flash_attn_vec_reduce.metal", flash_attn_vec_reduce},

@@ -3,6 +3,7 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
 namespace fa {
 
@@ -22,11 +23,21 @@ bool bool_constant(const sm_dispatch &dispatch, uint32_t index, bool otherwise) 
   return otherwise;
 }
 
+int32_t int_constant(const sm_dispatch &dispatch, uint32_t index, int32_t otherwise) {
+  int32_t value = otherwise;
+  for (uint32_t i = 0; i < dispatch.constant_count; i++) {
+    if (dispatch.constants[i].index == index) std::memcpy(&value, dispatch.constants[i].value, sizeof value);
+  }
+  return value;
+}
+
 bool extent_bytes(const int64_t *counts, const int64_t *strides, int rank, int64_t row, int elem_bytes,
                   uint64_t *bytes) {
   int64_t elements = row;
+  bool empty = row == 0;
   for (int i = 0; i < rank; i++) {
     int64_t span;
+    empty |= counts[i] == 0;
     if (strides[i] < 0 || __builtin_mul_overflow(counts[i] - 1, strides[i], &span) ||
         __builtin_add_overflow(elements, span, &elements)) {
       return false;
@@ -34,7 +45,7 @@ bool extent_bytes(const int64_t *counts, const int64_t *strides, int rank, int64
   }
   int64_t total;
   if (__builtin_mul_overflow(elements, int64_t(elem_bytes), &total)) return false;
-  *bytes = uint64_t(total);
+  *bytes = empty ? 0 : uint64_t(total);
   return true;
 }
 
@@ -53,6 +64,14 @@ bool rows_disjoint(const int64_t *counts, const int64_t *strides, int rank, int6
     span += (counts[next] - 1) * strides[next];
   }
   return true;
+}
+
+const char *check_threads(const char *kernel, const sm_dispatch &dispatch, uint32_t x, uint32_t y) {
+  const uint32_t *got = dispatch.threads;
+  if (got[0] == x && got[1] == y && got[2] == 1) return nullptr;
+  return fail("%s: threads per threadgroup: needs (%" PRIu32 ", %" PRIu32 ", 1), got (%" PRIu32 ", %" PRIu32
+              ", %" PRIu32 ")",
+              kernel, x, y, got[0], got[1], got[2]);
 }
 
 const char *check_bound(const char *kernel, const sm_dispatch &dispatch, uint32_t slot, const char *name,

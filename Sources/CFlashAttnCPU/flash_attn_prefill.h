@@ -1,31 +1,48 @@
-// Attention of many query rows: checks of a dispatch, and the table rows of its kernels.
+// Attention of many query rows, and the passes that prepare its masks: checks of a dispatch, and what the table of kernels
+// says of them.
 #ifndef FA_CPU_FLASH_ATTN_PREFILL_H
 #define FA_CPU_FLASH_ATTN_PREFILL_H
 
-#include "prefill/problem.h"
+#include "arguments.h"
 
 namespace fa {
 
 enum class Mask { additive, boolean };
 
-/// What a host name stands for.
+/// What a host name of flash_attn_prefill or flash_attn_prefill_d512 stands for.
 struct PrefillKernel {
   const char *name;
   Elem elem;
   int head_dim;
   Mask mask;
-  int tile_rows;  ///< query rows a threadgroup of the shader takes
+  int tile_rows, tile_keys;  ///< the shader's tile of the mask; a threadgroup takes tile_rows query rows
+  int simdgroups;  ///< in a threadgroup; 0: the function constant nsg says
 };
 
-const char *run_flash_attn_prefill(const PrefillKernel &kernel, const sm_dispatch &dispatch);
+/// What a host name of flash_attn_prefill_blk or flash_attn_prefill_mask stands for.
+struct MaskKernel {
+  const char *name;
+  Elem elem;
+};
 
-/// The slots of every prefill kernel, and their function constants.
-extern const sm_argument prefill_arguments[];
-extern const uint32_t prefill_argument_count;
-extern const sm_constant_info prefill_constants[];
-extern const uint32_t prefill_constant_count;
+const char *run_prefill(const PrefillKernel &kernel, const sm_dispatch &dispatch);
+const char *run_blk(const MaskKernel &kernel, const sm_dispatch &dispatch);
+const char *run_mask_fill(const MaskKernel &kernel, const sm_dispatch &dispatch);
 
-enum { PREFILL_THREADS = 128 };
+/// Slots and function constants of a room's kernels.
+struct Signature {
+  const sm_argument *arguments;
+  uint32_t argument_count;
+  const sm_constant_info *constants;
+  uint32_t constant_count;
+};
+
+extern const Signature prefill_signature, prefill_d512_signature, blk_signature, mask_fill_signature;
+
+template <uint32_t arguments, uint32_t constants>
+constexpr Signature signature(const sm_argument (&a)[arguments], const sm_constant_info (&c)[constants]) {
+  return {a, arguments, c, constants};
+}
 
 }  // namespace fa
 

@@ -1,7 +1,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "prefill/problem.h"
+#include "bodies.h"
 
 #define FA_ISA avx512bf16
 #define FA_BF16_DOT

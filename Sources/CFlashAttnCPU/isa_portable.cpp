@@ -1,4 +1,4 @@
-#include "prefill/problem.h"
+#include "bodies.h"
 
 #define FA_ISA portable
 #include "simd/portable.h"

@@ -18,6 +18,7 @@ extension Attention {
       q: try HostTensor(given.q, "q"), k: try HostTensor(given.k, "k"), v: try HostTensor(given.v, "v"),
       o: try HostTensor(given.o, "o"))
     if given.mask.data != nil { mask = try HostTensor(given.mask, "mask") }
+    if given.sinks.data != nil { sinks = try HostTensor(given.sinks, "sinks") }
     if given.lse.data != nil { lse = try HostTensor(given.lse, "lse") }
     switch given.layout {
     case FA_LAYOUT_BHLD: layout = .bhld
@@ -25,6 +26,8 @@ extension Attention {
     default: throw .refused("attention", "layout", expected: "0 or 1", got: "\(given.layout.rawValue)")
     }
     causal = given.causal != 0
+    softcap = given.softcap
+    if given.has_window != 0 { window = Window(left: Int(given.window.0), right: Int(given.window.1)) }
     scale = given.has_scale != 0 ? given.scale : nil
     queryOffset = given.has_q_offset != 0 ? Int(given.q_offset) : nil
   }
@@ -43,9 +46,7 @@ public func fa_attention_explain(
   _ device: OpaquePointer!, _ args: UnsafePointer<fa_attention_args>!,
   _ out: UnsafeMutablePointer<UnsafePointer<CChar>?>!
 ) -> fa_status {
-  call { () throws(FAError) in
-    let device = try FlashAttnABI.device(device, "attention")
-    let report = try Attention(load(args, "attention", "args")).explain(on: device)
-    try store(cfa_keep_string(CFA_SLOT_ATTENTION_EXPLAIN, report, report.utf8.count), out, "attention")
+  explain(device, out, CFA_SLOT_ATTENTION_EXPLAIN, "attention") { device throws(FAError) in
+    try Attention(load(args, "attention", "args")).explain(on: device)
   }
 }

@@ -26,6 +26,17 @@ func store<Object: HandleObject>(
   out.pointee = try Handles.make(try make(), operation)
 }
 
+/// Runs the body of one explain function: its text is kept in the thread's `slot` and lent to the caller.
+func explain(
+  _ device: OpaquePointer?, _ out: UnsafeMutablePointer<UnsafePointer<CChar>?>?, _ slot: cfa_slot, _ operation: String,
+  _ body: (Device) throws(FAError) -> String
+) -> fa_status {
+  call { () throws(FAError) in
+    let report = try body(FlashAttnABI.device(device, operation))
+    try store(cfa_keep_string(slot, report, report.utf8.count), out, operation)
+  }
+}
+
 /// What a pointer of the caller points at.
 func load<Value>(_ pointer: UnsafePointer<Value>?, _ operation: String, _ argument: String) throws(FAError) -> Value {
   guard let pointer else { throw .null(operation, argument) }

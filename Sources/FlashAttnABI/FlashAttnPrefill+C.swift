@@ -2,15 +2,21 @@ import CFlashAttn
 import FlashAttn
 
 extension FlashAttnPrefill.Problem {
-  init(_ given: fa_flash_attn_prefill_problem) throws(FAError) {
-    let operation = "flash_attn_prefill"
+  init(_ given: fa_flash_attn_prefill_problem, _ operation: String) throws(FAError) {
     self.init(
       dtype: try FlashAttnABI.dtype(given.dtype, operation), heads: Int(given.heads), kvHeads: Int(given.kv_heads),
       headDim: Int(given.head_dim), queryLength: Int(given.q_len), keyLength: Int(given.kv_len), scale: given.scale)
     batch = Int(given.batch)
+    kvCapacity = given.kv_capacity != 0 ? Int(given.kv_capacity) : nil
+    softcap = given.softcap
     causal = given.causal != 0
     queryOffset = given.has_q_offset != 0 ? Int(given.q_offset) : nil
+    if given.has_window != 0 { window = Window(left: Int(given.window.0), right: Int(given.window.1)) }
+    blk = given.has_blk != 0
+    blkStrides = (Int(given.blk_strides.0), Int(given.blk_strides.1))
+    sinks = given.has_sinks != 0
     lse = given.has_lse != 0
+    nsg = given.nsg != 0 ? Int(given.nsg) : nil
     switch given.layout {
     case FA_LAYOUT_BHLD: layout = .headMajor
     case FA_LAYOUT_BLHD: layout = .seqMajor
@@ -27,14 +33,33 @@ extension FlashAttnPrefill.Problem {
     default: throw .refused(operation, "mask", expected: "0 to 2", got: "\(given.mask.rawValue)")
     }
     maskStrides =
-      if given.mask_rank == 0 { Strides(given.mask_strides) } else { try maskStrides(rank: Int(given.mask_rank)) }
+      if given.mask_rank == 0 {
+        Strides(given.mask_strides)
+      } else {
+        try maskStrides(rank: Int(given.mask_rank), for: operation)
+      }
   }
 }
 
 extension Strides {
-  fileprivate init(_ given: (Int64, Int64, Int64)) {
+  init(_ given: (Int64, Int64, Int64)) {
     self.init(batch: Int(given.0), head: Int(given.1), row: Int(given.2))
   }
+}
+
+extension FlashAttnPrefill.Buffers {
+  fileprivate init(_ given: fa_flash_attn_prefill_buffers, _ operation: String) throws(FAError) {
+    self.init(
+      q: try optionalBuffer(given.q, operation, "q"), k: try optionalBuffer(given.k, operation, "k"),
+      v: try optionalBuffer(given.v, operation, "v"), o: try optionalBuffer(given.o, operation, "o"),
+      mask: try optionalBuffer(given.mask, operation, "mask"), blk: try optionalBuffer(given.blk, operation, "blk"),
+      sinks: try optionalBuffer(given.sinks, operation, "sinks"), lse: try optionalBuffer(given.lse, operation, "lse"))
+  }
+}
+
+/// The buffer of a handle, nil for null: whether there must be one is the plan's to say.
+private func optionalBuffer(_ handle: OpaquePointer?, _ operation: String, _ name: String) throws(FAError) -> Buffer? {
+  if handle == nil { nil } else { try FlashAttnABI.buffer(handle, operation, name) }
 }
 
 @c @implementation
@@ -42,19 +67,13 @@ public func fa_flash_attn_prefill(
   _ encoder: OpaquePointer!, _ registry: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,
   _ buffers: UnsafePointer<fa_flash_attn_prefill_buffers>!
 ) -> fa_status {
-  call { () throws(FAError) in
-    let operation = "flash_attn_prefill"
+  let operation = "flash_attn_prefill"
+  return call { () throws(FAError) in
     let encoder = try FlashAttnABI.encoder(encoder, operation)
     let registry = try FlashAttnABI.registry(registry, operation)
-    let problem = try FlashAttnPrefill.Problem(load(problem, operation, "problem"))
-    let given = try load(buffers, operation, "buffers")
-    func optional(_ handle: OpaquePointer?, _ name: String) throws(FAError) -> Buffer? {
-      if handle == nil { nil } else { try FlashAttnABI.buffer(handle, operation, name) }
-    }
     try FlashAttnPrefill.encode(
-      problem, q: try buffer(given.q, operation, "q"), k: try buffer(given.k, operation, "k"),
-      v: try buffer(given.v, operation, "v"), o: try buffer(given.o, operation, "o"),
-      mask: try optional(given.mask, "mask"), lse: try optional(given.lse, "lse"), into: encoder, registry: registry)
+      FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation),
+      FlashAttnPrefill.Buffers(load(buffers, operation, "buffers"), operation), into: encoder, registry: registry)
   }
 }
 
@@ -63,11 +82,35 @@ public func fa_flash_attn_prefill_explain(
   _ device: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,
   _ out: UnsafeMutablePointer<UnsafePointer<CChar>?>!
 ) -> fa_status {
-  call { () throws(FAError) in
-    let operation = "flash_attn_prefill"
-    let device = try FlashAttnABI.device(device, operation)
-    let problem = try FlashAttnPrefill.Problem(load(problem, operation, "problem"))
-    let report = try FlashAttnPrefill.explain(problem, on: device)
-    try store(cfa_keep_string(CFA_SLOT_PREFILL_EXPLAIN, report, report.utf8.count), out, operation)
+  let operation = "flash_attn_prefill"
+  return explain(device, out, CFA_SLOT_PREFILL_EXPLAIN, operation) { device throws(FAError) in
+    try FlashAttnPrefill.explain(FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation), on: device)
+  }
+}
+
+@c @implementation
+public func fa_flash_attn_prefill_d512(
+  _ encoder: OpaquePointer!, _ registry: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,
+  _ buffers: UnsafePointer<fa_flash_attn_prefill_buffers>!
+) -> fa_status {
+  let operation = "flash_attn_prefill_d512"
+  return call { () throws(FAError) in
+    let encoder = try FlashAttnABI.encoder(encoder, operation)
+    let registry = try FlashAttnABI.registry(registry, operation)
+    try FlashAttnPrefillD512.encode(
+      FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation),
+      FlashAttnPrefill.Buffers(load(buffers, operation, "buffers"), operation), into: encoder, registry: registry)
+  }
+}
+
+@c @implementation
+public func fa_flash_attn_prefill_d512_explain(
+  _ device: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,
+  _ out: UnsafeMutablePointer<UnsafePointer<CChar>?>!
+) -> fa_status {
+  let operation = "flash_attn_prefill_d512"
+  return explain(device, out, CFA_SLOT_D512_EXPLAIN, operation) { device throws(FAError) in
+    try FlashAttnPrefillD512.explain(
+      FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation), on: device)
   }
 }

@@ -39,6 +39,12 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_PREFILL_BUFFERS: MemoryLayout<fa_flash_attn_prefill_buffers>.size
   case FA_STRUCT_TENSOR: MemoryLayout<fa_tensor>.size
   case FA_STRUCT_ATTENTION: MemoryLayout<fa_attention_args>.size
+  case FA_STRUCT_ATTN_WINDOW_PARAMS: MemoryLayout<fa_attn_window_params>.size
+  case FA_STRUCT_ATTN_BLK_PARAMS: MemoryLayout<fa_attn_blk_params>.size
+  case FA_STRUCT_BLK_PARAMS: MemoryLayout<fa_blk_params>.size
+  case FA_STRUCT_MASK_FILL_PARAMS: MemoryLayout<fa_mask_fill_params>.size
+  case FA_STRUCT_BLK_PROBLEM: MemoryLayout<fa_flash_attn_prefill_blk_problem>.size
+  case FA_STRUCT_MASK_PROBLEM: MemoryLayout<fa_flash_attn_prefill_mask_problem>.size
   default: 0
   }
 }

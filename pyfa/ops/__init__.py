@@ -4,10 +4,32 @@
 `pyfa.CommandEncoder`.
 """
 
-from pyfa.ops.flash_attn_prefill import (
-    FlashAttnPrefillProblem,
-    flash_attn_prefill,
-    flash_attn_prefill_explain,
+from pyfa.ops._prefill import FlashAttnPrefillProblem
+from pyfa.ops.flash_attn_prefill import flash_attn_prefill, flash_attn_prefill_explain
+from pyfa.ops.flash_attn_prefill_blk import (
+    FlashAttnPrefillBlkProblem,
+    flash_attn_prefill_blk,
+    flash_attn_prefill_blk_bytes,
+    flash_attn_prefill_blk_explain,
+)
+from pyfa.ops.flash_attn_prefill_d512 import flash_attn_prefill_d512, flash_attn_prefill_d512_explain
+from pyfa.ops.flash_attn_prefill_mask import (
+    FlashAttnPrefillMaskProblem,
+    flash_attn_prefill_mask,
+    flash_attn_prefill_mask_explain,
 )
 
-__all__ = ["FlashAttnPrefillProblem", "flash_attn_prefill", "flash_attn_prefill_explain"]
+__all__ = [
+    "FlashAttnPrefillBlkProblem",
+    "FlashAttnPrefillMaskProblem",
+    "FlashAttnPrefillProblem",
+    "flash_attn_prefill",
+    "flash_attn_prefill_blk",
+    "flash_attn_prefill_blk_bytes",
+    "flash_attn_prefill_blk_explain",
+    "flash_attn_prefill_d512",
+    "flash_attn_prefill_d512_explain",
+    "flash_attn_prefill_explain",
+    "flash_attn_prefill_mask",
+    "flash_attn_prefill_mask_explain",
+]

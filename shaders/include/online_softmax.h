@@ -44,6 +44,9 @@ struct online_softmax {
   float maximum = -FLT_MAX;
   float sum = 0.0f;
 
+  /// A score that every row has beside those of its keys; the caller adds its weight to `sum` once.
+  inline void begin_at(float score) { maximum = metal::max(maximum, score); }
+
   /// Takes in the maximum of the next scores and returns the factor for what has been accumulated.
   inline float advance(float next) {
     const float previous = maximum;
@@ -55,10 +58,11 @@ struct online_softmax {
   }
 
   /// The weight of a score, after `advance` has seen it; the caller adds the weights to `sum`. The difference comes
-  /// first: multiplied by log2(e) alone, a score near the end of float's range would overflow.
+  /// first: multiplied by log2(e) alone, a score near the end of float's range would overflow. An excluded score has the
+  /// weight -0, which tells it from an attended one that is too small.
   inline float weight(float score) {
     const float w = policy::exp2(metal::fma(score - maximum, M_LOG2E_F, policy::log2_scale));
-    return score == -INFINITY ? 0.0f : w;
+    return score == -INFINITY ? -0.0f : w;
   }
 
   /// Factor that turns accumulated weighted values into their mean; 0 for a row without attended keys.

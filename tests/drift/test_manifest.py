@@ -1,22 +1,33 @@
 """What the library says it dispatches is what the shader text declares."""
 
 import re
+import subprocess
 
 import pytest
 
 from tests.drift.conftest import without_comments
 
-DTYPES = {"float": "f32", "half": "f16", "bfloat": "bf16"}
+DTYPES = {"float": "f32", "half": "f16", "bfloat": "bf16", "uchar": "bool"}
 
 PARAMETER = re.compile(r"(\w+)\s*\[\[buffer\((\d+)\)(?:,\s*function_constant\((\w+)\))?\]\]")
 CONSTANT = re.compile(r"constant (\w+) (\w+) \[\[function_constant\((\d+)\)\]\]")
-HOST_NAME = re.compile(r'\[\[host_name\("(\w+)"\)\]\]')
-INSTANCE = re.compile(r'\[\[host_name\("(\w+)"\)\]\]\s+kernel\s+decltype\((\w+)<([^>]*)>\)\s+\2<\3>;')
+HOST_NAME = re.compile(r'\[\[host_name\(\s*"(\w+)"\)\]\]')
+INSTANCE = re.compile(r'\[\[host_name\(\s*"(\w+)"\)\]\]\s+kernel\s+decltype\((\w+)<([^>]*)>\)\s+\2<\3>;')
 
 
 @pytest.fixture
-def shader(root, room):
-    return without_comments((root / "shaders" / room["shader"]).read_text(encoding="utf-8"))
+def shader(root, room, clang, tmp_path):
+    """The shader as its compiler sees it: headers of our own included, macros expanded."""
+    for source in (root / "shaders").rglob("*.*"):
+        # Metal's own headers have nothing to say here.
+        for name in re.findall(r"^#include <(\w+)>", source.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            (tmp_path / name).touch()
+    own = (tmp_path, root / "shaders" / "include", root / "Sources" / "CFlashAttn" / "include")
+    command = [clang, "-E", "-P", "-xc++", "-D__METAL_VERSION__=320", *(f"-I{directory}" for directory in own)]
+    path = root / "shaders" / room["shader"]
+    expanded = subprocess.run([*command, str(path)], check=True, capture_output=True, text=True).stdout
+    # Adjacent literals are one.
+    return re.sub(r'"\s+"', "", expanded)
 
 
 def pytest_generate_tests(metafunc):
@@ -87,30 +98,53 @@ def test_variants_are_what_the_instances_say(room, shader):
     instances = {host: (function, arguments) for host, function, arguments in INSTANCE.findall(shader)}
     for variant in room["variants"]:
         function, arguments = instances[variant["kernel"]]
-        parameters = re.search(rf"template <([^>]*)>\s*\[\[kernel[^\n]*\]\] void {function}\(", shader).group(1)
+        threads = r"(?:, max_total_threads_per_threadgroup\(([^\n]*)\))?"
+        header = rf"template <([^>]*)>\s*\[\[kernel{threads}\]\] void {function}\("
+        parameters, threads = re.search(header, shader).groups()
         names = [re.search(r"(\w+)(?: = (\w+))?$", part.strip()) for part in parameters.split(",")]
         given = [argument.strip() for argument in arguments.split(",")]
         value = {name.group(1): name.group(2) for name in names}
         value |= {name.group(1): argument for name, argument in zip(names, given, strict=False)}
-        assert variant["dtype"] == DTYPES[value["T"]]
-        assert variant["head_dim"] == int(value["D"])
-        assert variant["mask"] == ("additive" if value["M"] == value["T"] else "bool")
-        assert variant["tile"] == {
-            "BQ": int(value["BQ"]),
-            "BK": int(value["BK"]),
-            "threads": [32, int(value["WM"]), 1],
-        }
+        assert variant["dtype"] == DTYPES[value.get("T", value["M"])]
+        if "T" in value:
+            assert variant["mask"] == ("additive" if value["M"] == value["T"] else "bool")
+        else:
+            assert (variant["mask"], variant["head_dim"], variant["tile"]) == (None, None, None)
+            continue
+        wide, tile = variant["tile"]["threads"], variant["tile"]
+        if "D" in value:
+            assert variant["head_dim"] == int(value["D"])
+            assert tile == {"BQ": int(value["BQ"]), "BK": int(value["BK"]), "threads": [32, int(value["WM"]), 1]}
+        else:
+            assert variant["head_dim"] == 512
+            assert wide == [32, int(threads) // 32, 1]
+
+
+# By the fields of a row.
+NATIVE_HOST_NAMES = {
+    "FA_PREFILL": "flash_attn_prefill_{0}_d{1}{3}",
+    "FA_PREFILL_D512": "flash_attn_prefill_llamacpp_{0}_d512{2}",
+    "FA_BLK": "flash_attn_prefill_blk_{1}",
+    "FA_MASK_FILL": "flash_attn_prefill_mask_fill_{1}",
+}
 
 
 def test_native_kernels_stand_in_for_kernels_of_the_manifest(root, manifest):
     text = without_comments((root / "Sources/CFlashAttnCPU/cpu_kernels.def").read_text(encoding="utf-8"))
-    rows = re.findall(r'^FA_PREFILL\((\w+), (\d+), (\w+), "(\w*)", (\d+), (\d+)\)', text, flags=re.MULTILINE)
-    assert len(rows) == len(re.findall(r"^FA_\w+\(", text, flags=re.MULTILINE)), "a row of a kind unknown here"
-    room = next(room for room in manifest["rooms"] if room["name"] == "flash_attn_prefill")
-    variants = {variant["kernel"]: variant for variant in room["variants"]}
-    for dtype, head_dim, mask, suffix, bq, bk in rows:
-        variant = variants[f"flash_attn_prefill_{dtype}_d{head_dim}{suffix}"]
-        assert (variant["dtype"], variant["head_dim"]) == (dtype, int(head_dim))
-        assert variant["mask"] == {"additive": "additive", "boolean": "bool"}[mask]
-        assert (variant["tile"]["BQ"], variant["tile"]["BK"]) == (int(bq), int(bk))
+    variants = {variant["kernel"]: variant for room in manifest["rooms"] for variant in room["variants"]}
+    rows = re.findall(r"^(FA_\w+)\((.*)\)", text, flags=re.MULTILINE)
+    names = []
+    for macro, arguments in rows:
+        fields = [field.strip().strip('"') for field in arguments.split(",")]
+        names.append(NATIVE_HOST_NAMES[macro].format(*fields))
+        variant = variants[names[-1]]
+        assert variant["dtype"] == {"boolean": "bool"}.get(fields[0], fields[0])
+        if "PREFILL" in macro:
+            kind = fields[2] if macro == "FA_PREFILL" else fields[1]
+            assert variant["mask"] == {"additive": "additive", "boolean": "bool"}[kind]
+        if macro == "FA_PREFILL":
+            assert (variant["head_dim"], variant["tile"]["BQ"], variant["tile"]["BK"]) == (
+                int(fields[1]), int(fields[4]), int(fields[5]),
+            )  # fmt: skip
+    assert len(names) == len(set(names))
     assert rows

@@ -12,7 +12,8 @@ import pyfa
 from tests.python.reference import DTYPES
 
 LENGTHS = (1, 31, 32, 33, 63, 64, 65, 300)
-VARIANTS = next(room for room in pyfa.manifest()["rooms"] if room["name"] == "flash_attn_prefill")["variants"]
+ROOMS = {room["name"]: room["variants"] for room in pyfa.manifest()["rooms"]}
+VARIANTS = ROOMS["flash_attn_prefill"]
 HEAD_DIMS = sorted({variant["head_dim"] for variant in VARIANTS})
 
 # What the dimensions of a mask are, by the letters of the problem; 1 broadcasts.
@@ -21,9 +22,12 @@ MASKS = (
     *(
         f"{kind} {shape}"
         for kind in ("additive", "bool")
-        for shape in ("qk", "1k", "bqk", "1qk", "bhqk", "b1qk", "1h1k")
+        for shape in ("qk", "1k", "q1", "bqk", "1qk", "bhqk", "b1qk", "1h1k")
     ),
 )
+WINDOWS = {
+    "": None, "left": (7, None), "right": (-1, 3), "both": (20, 5), "self": (0, 0), "wide": (1000, 1000),
+}  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -35,6 +39,9 @@ class Case(NamedTuple):
     head_dim: int
     mask: str
     causal: str
+    window: str
+    softcap: float
+    sinks: bool
     layout: str
     heads: tuple[int, int]
     batch: int
@@ -42,9 +49,10 @@ class Case(NamedTuple):
 
     def __str__(self):
         heads = "x".join(map(str, self.heads))
+        extras = ("sinks" if self.sinks else "", f"cap{self.softcap}" if self.softcap else "", self.window)
         lse = "lse" if self.lse else ""
         parts = (f"b{self.batch}", f"h{heads}", f"{self.q_len}x{self.kv_len}", f"d{self.head_dim}", self.dtype)
-        return "-".join(filter(None, (*parts, self.layout, self.mask.replace(" ", "_"), self.causal, lse)))
+        return "-".join(filter(None, (*parts, self.layout, self.mask.replace(" ", "_"), self.causal, *extras, lse)))
 
 
 FACTORS = Case(
@@ -53,7 +61,10 @@ FACTORS = Case(
     dtype=tuple(DTYPES),
     head_dim=tuple(HEAD_DIMS),
     mask=MASKS,
-    causal=("full", "causal", "top-left", "short", "long"),
+    causal=("full", "causal", "top-left", "short"),
+    window=tuple(WINDOWS),
+    softcap=(0, 1.5),
+    sinks=(False, True),
     layout=("bhld", "blhd"),
     heads=((1, 1), (3, 3), (4, 2), (6, 1)),
     batch=(1, 2),
@@ -114,9 +125,15 @@ def operands(case):
         options["mask"] = random_mask(rng, case, dtype)
     if case.causal != "full":
         options["causal"] = True
-    offsets = {"top-left": 0, "short": case.kv_len - case.q_len - 7, "long": case.kv_len + 3}
+    offsets = {"top-left": 0, "short": case.kv_len - case.q_len - 7}
     if case.causal in offsets:
         options["q_offset"] = offsets[case.causal]
+    if case.window:
+        options["window"] = WINDOWS[case.window]
+    if case.softcap:
+        options["softcap"] = case.softcap
+    if case.sinks:
+        options["sinks"] = rng.standard_normal(heads).astype(np.float32)
     return Operands(tensor(heads, case.q_len), tensor(kv_heads, case.kv_len), tensor(kv_heads, case.kv_len), options)
 
 
@@ -126,7 +143,7 @@ def random_mask(rng, case, dtype):
     sizes = {"b": case.batch, "h": case.heads[0], "q": case.q_len, "k": case.kv_len, "1": 1}
     shape = [sizes[letter] for letter in letters]
     attends = rng.random(shape) < 0.7
-    attends[..., ::5, :] &= shape[-2] == 1
+    attends[..., ::5, :] &= shape[-2] == 1 or shape[-1] == 1
     if kind == "bool":
         return attends
     return np.where(attends, rng.standard_normal(shape), -np.inf).astype(dtype)

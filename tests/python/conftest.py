@@ -7,7 +7,7 @@ import pytest
 
 import pyfa
 
-PROVIDERS = ("native",)
+PROVIDERS = ("native", "shader")
 
 
 @pytest.fixture(scope="session", params=PROVIDERS)

@@ -13,7 +13,28 @@ TOLERANCE = {DTYPES["f32"]: 2e-6, DTYPES["f16"]: 1e-3, DTYPES["bf16"]: 8e-3}
 LSE_TOLERANCE = {DTYPES["f32"]: 1e-5, DTYPES["f16"]: 1e-5, DTYPES["bf16"]: 1e-5}
 
 
-def attention(q, k, v, *, causal=False, mask=None, scale=None, layout="bhld", q_offset=None):
+def positions(q_len, kv_len, q_offset=None):
+    """Return where each query row stands among the keys, as a column."""
+    return np.arange(q_len)[:, None] + (kv_len - q_len if q_offset is None else q_offset)
+
+
+def attended(q_len, kv_len, *, causal=False, window=None, q_offset=None):
+    """Return which keys causal and window leave to each row, bool [qL, kL]."""
+    at, keys = positions(q_len, kv_len, q_offset), np.arange(kv_len)
+    keep = np.ones((q_len, kv_len), bool)
+    if causal:
+        keep &= keys <= at
+    left, right = (-1 if side is None else side for side in window or (None, None))
+    if left >= 0:
+        keep &= keys >= at - left
+    if right >= 0:
+        keep &= keys <= at + right
+    return keep
+
+
+def attention(
+    q, k, v, *, causal=False, mask=None, window=None, softcap=None, sinks=None, scale=None, layout="bhld", q_offset=None
+):
     """Return the output in the layout of q, and the LSE [B, H, qL], both float64."""
     q, k, v = (np.asarray(x).astype(np.float64) for x in (q, k, v))
     if layout == "blhd":
@@ -21,6 +42,8 @@ def attention(q, k, v, *, causal=False, mask=None, scale=None, layout="bhld", q_
     q_len, kv_len, heads = q.shape[2], k.shape[2], q.shape[1]
     k, v = (np.repeat(x, heads // x.shape[1], axis=1) for x in (k, v))
     scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if softcap:
+        scores = softcap * np.tanh(scores / softcap)
     if mask is not None:
         mask = np.asarray(mask)
         if mask.ndim == 3:
@@ -29,15 +52,16 @@ def attention(q, k, v, *, causal=False, mask=None, scale=None, layout="bhld", q_
             scores = np.where(mask.astype(bool), scores, -np.inf)
         else:
             scores = scores + mask.astype(np.float64)
-    if causal:
-        limit = np.arange(q_len) + (kv_len - q_len if q_offset is None else q_offset)
-        scores = np.where(np.arange(kv_len) <= limit[:, None], scores, -np.inf)
-    top = scores.max(axis=-1, keepdims=True)
-    weights = np.exp(scores - np.where(np.isinf(top), 0, top))
-    total = weights.sum(axis=-1, keepdims=True)
+    scores = np.where(attended(q_len, kv_len, causal=causal, window=window, q_offset=q_offset), scores, -np.inf)
+    # A sink is a score like the keys', with a value of 0.
+    sink = np.full((heads, 1, 1), -np.inf) if sinks is None else np.asarray(sinks, np.float64)[:, None, None]
+    top = np.maximum(scores.max(axis=-1, keepdims=True, initial=-np.inf), sink)
+    top = np.where(np.isinf(top), 0, top)
+    weights = np.exp(scores - top)
+    total = weights.sum(axis=-1, keepdims=True) + np.exp(sink - top)
     out = np.divide(weights @ v, total, out=np.zeros(q.shape), where=total > 0)
     with np.errstate(divide="ignore"):
-        lse = (np.log(total) + np.where(np.isinf(top), 0, top))[..., 0]
+        lse = (np.log(total) + top)[..., 0]
     return out.swapaxes(1, 2) if layout == "blhd" else out, lse
 
 
@@ -45,8 +69,8 @@ def assert_close(out, expected, dtype=None):
     """Compare an output with the oracle's, by the tolerance of its dtype."""
     dtype = out.dtype if dtype is None else dtype
     assert out.shape == expected.shape
-    error = np.abs(out.astype(np.float64) - expected).max()
-    bound = TOLERANCE[dtype] * np.abs(expected).max()
+    error = np.abs(out.astype(np.float64) - expected).max(initial=0)
+    bound = TOLERANCE[dtype] * np.abs(expected).max(initial=0)
     assert error <= bound, f"error {error:.3g}, at most {bound:.3g} allowed"
 
 

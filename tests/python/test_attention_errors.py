@@ -41,8 +41,8 @@ BAD = [
     ("rank 3", INVALID, "q", ["4 dimensions", "3"], {"q": Q[0]}),
     ("rank 5", INVALID, "k", ["4 dimensions", "5"], {"k": K[None]}),
     ("scalar", INVALID, "v", ["4 dimensions", "0"], {"v": np.array(1, np.float32)}),
-    ("no rows", INVALID, "q", ["at least 1", "0"], {"q": Q[:, :, :0]}),
-    ("no keys", INVALID, "k", ["at least 1", "0"], {"k": K[:, :, :0], "v": K[:, :, :0]}),
+    ("no heads", INVALID, "q", ["at least 1", "0"], {"q": Q[:, :0]}),
+    ("no head_dim", INVALID, "k", ["at least 1", "0"], {"k": K[..., :0], "v": K[..., :0]}),
     ("no batch", INVALID, "q", ["at least 1", "0"], {"q": Q[:0]}),
     ("other batch", INVALID, "k", ["batch 2", "[1, 2, 9, 64]"], {"k": K[:1], "v": K[:1]}),
     ("other head_dim", INVALID, "k", ["head_dim 64", "[2, 2, 9, 32]"], {"k": K[..., :32], "v": K[..., :32]}),
@@ -65,7 +65,7 @@ BAD = [
                                                           "out": huge((2, 4, 2**31, 64))}),
     ("too many keys", INVALID, "kv_len", ["2147483648"], {"k": huge((2, 2, 2**31, 64)), "v": huge((2, 2, 2**31, 64))}),
     ("mask of another length", INVALID, "mask", ["9", "[5, 8]"], {"mask": np.ones((5, 8), bool)}),
-    ("mask that broadcasts keys", INVALID, "mask", ["9", "[5, 1]"], {"mask": np.ones((5, 1), bool)}),
+    ("mask of no length", INVALID, "mask", ["5 or 1", "[5, 0]"], {"mask": np.ones((5, 0), bool)}),
     ("mask of other heads", INVALID, "mask", ["4 or 1", "[2, 2, 5, 9]"], {"mask": np.ones((2, 2, 5, 9), bool)}),
     ("mask of other batch", INVALID, "mask", ["2 or 1", "[3, 5, 9]"], {"mask": np.ones((3, 5, 9), bool)}),
     ("mask of rank 1", INVALID, "mask", ["2 to 4", "1"], {"mask": np.ones(9, bool)}),
@@ -73,13 +73,35 @@ BAD = [
     ("mask of float64", UNSUPPORTED, "mask", ["bool", "float64"], {"mask": np.zeros((5, 9))}),
     ("mask of another float", INVALID, "mask", ["bool", "f32", "f16"], {"mask": np.zeros((5, 9), np.float16)}),
     ("mask of integers", INVALID, "mask", ["bool", "f32", "i32"], {"mask": np.zeros((5, 9), np.int32)}),
-    ("mask with strided keys", INVALID, "mask", ["ascontiguousarray"], {"mask": np.ones((5, 18), bool)[:, ::2]}),
+    ("mask with broken strides", INVALID, "mask", ["whole number"],
+     {"mask": as_strided(np.zeros(99, np.float32), (5, 9), (36, 2))}),
+    ("window is a number", INVALID, "window", ["(left, right)", "5"], {"window": 5}),
+    ("window is text", INVALID, "window", ["(left, right)", "'12'"], {"window": "12"}),
+    ("window of one side", INVALID, "window", ["(left, right)", "(1,)"], {"window": (1,)}),
+    ("window is a float", INVALID, "window", ["an integer", "1.5"], {"window": (1.5, 0)}),
+    ("window is negative", INVALID, "window", ["-1 for all", "(-2, 0)"], {"window": (-2, 0)}),
+    ("window is too wide", INVALID, "window", ["2147483647", "(0, 2147483648)"], {"window": (0, 2**31)}),
+    ("softcap is text", INVALID, "softcap", ["a number", "'1'"], {"softcap": "1"}),
+    ("softcap is negative", INVALID, "softcap", ["not negative", "-1.0"], {"softcap": -1.0}),
+    ("softcap is nan", INVALID, "softcap", ["finite", "nan"], {"softcap": float("nan")}),
+    ("softcap is infinite", INVALID, "softcap", ["finite", "inf"], {"softcap": float("inf")}),
+    ("sinks of other heads", INVALID, "sinks", ["[4]", "[2]"], {"sinks": np.zeros(2, np.float32)}),
+    ("sinks of rank 2", INVALID, "sinks", ["1 dimensions", "2"], {"sinks": np.zeros((1, 4), np.float32)}),
+    ("sinks of f16", INVALID, "sinks", ["f32", "f16"], {"sinks": np.zeros(4, np.float16)}),
+    ("sinks of float64", UNSUPPORTED, "sinks", ["float32", "float64"], {"sinks": np.zeros(4)}),
+    ("sinks are a number", INVALID, "sinks", ["a NumPy array", "float"], {"sinks": 0.5}),
     ("causal is a mask", INVALID, "causal", ["a bool", "array"], {"causal": np.ones((5, 9), bool)}),
     ("causal is text", INVALID, "causal", ["a bool", "'yes'"], {"causal": "yes"}),
     ("scale is text", INVALID, "scale", ["a number", "'1'"], {"scale": "1"}),
     ("scale is nan", INVALID, "scale", ["finite", "nan"], {"scale": float("nan")}),
+    ("scale is zero", INVALID, "scale", ["other than 0", "0.0"], {"scale": 0.0}),
     ("scale is infinite", INVALID, "scale", ["finite", "inf"], {"scale": 1e300}),
     ("offset is a float", INVALID, "q_offset", ["an integer", "1.0"], {"causal": True, "q_offset": 1.0}),
+    ("offset beyond the keys", INVALID, "q_offset", ["-2147483648 to 4", "5 rows and 9 keys", "got 5"],
+     {"q_offset": 5}),
+    ("offset of more rows than keys", INVALID, "q_offset", ["to 0 for 5 rows and 4 keys", "got 1"],
+     {"k": K[:, :, :4], "v": K[:, :, :4], "q_offset": 1}),
+    ("offset is too small", INVALID, "q_offset", ["-2147483648", "-2147483649"], {"q_offset": -(2**31) - 1}),
     ("offset is too large", INVALID, "q_offset", ["64 bits", str(2**63)], {"causal": True, "q_offset": 2**63}),
     ("unknown layout", INVALID, "layout", ["'bhld'", "'blhd'", "'BHLD'"], {"layout": "BHLD"}),
     ("layout is a number", INVALID, "layout", ["'bhld'", "0"], {"layout": 0}),
@@ -103,7 +125,7 @@ def test_bad_argument(function, error, argument, words, changed, device):
         function(arguments.pop("q"), arguments.pop("k"), arguments.pop("v"), **arguments, device=device)
     assert type(caught.value) is error
     assert caught.value.argument == argument
-    assert caught.value.operation
+    assert caught.value.operation in ("attention", "explain")
     message = str(caught.value)
     assert message.startswith(f"{caught.value.operation}: {argument}: expected ")
     assert ", got " in message
@@ -137,13 +159,15 @@ def test_bad_out(words, out, device):
     np.testing.assert_array_equal(out, before)
 
 
-@pytest.mark.parametrize("name", ["q", "k", "v", "mask"])
+@pytest.mark.parametrize("name", ["q", "k", "v", "mask", "sinks"])
 def test_out_over_an_operand(rng, name, device):
-    arrays = {key: rng.standard_normal((1, 2, 64, 64), dtype=np.float32) for key in ("q", "k", "v", "mask")}
-    before = arrays[name].copy()
+    arrays = {key: rng.standard_normal((1, 2, 64, 64), dtype=np.float32) for key in ("q", "k", "v", "mask", "sinks")}
+    out = arrays[name]
+    arrays["sinks"] = arrays["sinks"][0, :, 0, 0]
+    before = out.copy()
     with pytest.raises(INVALID, match=f"^attention: o: .*{name}"):
-        pyfa.attention(**arrays, out=arrays[name], device=device)
-    np.testing.assert_array_equal(arrays[name], before)
+        pyfa.attention(**arrays, out=out, device=device)
+    np.testing.assert_array_equal(out, before)
 
 
 def test_more_memory_than_there_is(device):

@@ -44,11 +44,30 @@ def test_explanation_is_of_this_device(qkv, device):
     assert report.scratch_bytes >= 0
 
 
-def test_every_other_kernel_has_its_reason(qkv, device):
-    report = pyfa.explain(*qkv, device=device)
+@pytest.mark.parametrize("head_dim", [64, 512])
+@pytest.mark.parametrize("dtype", reference.DTYPES)
+@pytest.mark.parametrize("length", [5, 300])
+def test_every_other_kernel_has_its_reason(rng, length, dtype, head_dim, device):
+    q = rng.standard_normal((1, 2, length, head_dim)).astype(reference.DTYPES[dtype])
+    report = pyfa.explain(q, q, q, mask=np.ones((length, length), bool), device=device)
+    chosen = {step.kernel for step in report.passes}
     others = {entry.kernel for entry in report.rejected}
-    assert others | {report.passes[0].kernel} == {variant["kernel"] for variant in cases.VARIANTS}
+    rooms = ("flash_attn_prefill", "flash_attn_prefill_d512", "flash_attn_prefill_blk")
+    assert chosen.isdisjoint(others)
+    assert chosen | others == {variant["kernel"] for room in rooms for variant in cases.ROOMS[room]}
     assert all(entry.reason for entry in report.rejected)
+    assert len(chosen) == 1 + (length == 300)
+
+
+def test_options_are_in_the_report(qkv, device):
+    sinks = np.zeros(4, np.float32)
+    report = pyfa.explain(*qkv, window=(3, None), softcap=2.5, sinks=sinks, device=device)
+    problem = report.problem
+    assert (problem.window, problem.softcap, problem.sinks) == ((3, -1), 2.5, True)
+    for words in ("window (3, all) at offset 4", "softcap 2.5", "sinks"):
+        assert words in str(report)
+    constants = {constant.name: constant.value for constant in report.passes[0].constants}
+    assert all(constants[name] for name in ("has_window", "has_softcap", "has_sinks"))
 
 
 def test_report(qkv, device):

@@ -334,3 +334,13 @@ def test_released_device():
     device.release()
     with pytest.raises(INVALID, match="used after release"):
         metal.Library(SOURCE, device=device)
+
+
+def test_nothing_is_fused_where_a_pragma_says_so():
+    library = pyfa.metal.Library("""
+        #pragma METAL fp contract(off)
+        kernel void f(device float *x [[buffer(0)]]) { const float p = x[0] * x[1]; x[3] = p + x[2]; }""")
+    # The product is half a unit above the last number, which is what it is rounded to.
+    x = np.array([1 + 2**-12, 1 + 2**-12, -(1 + 2**-11), np.nan], np.float32)
+    library.kernel("f")({0: x}, threadgroups=1, threads=1)
+    assert x[3] == 0

@@ -13,7 +13,7 @@ INVALID = pyfa.InvalidArgumentError
 PAIRS = cases.every_pair(cases.FACTORS)
 
 
-@pytest.mark.parametrize("case", PAIRS, ids=str)
+@pytest.mark.parametrize("case", PAIRS[::2], ids=str)
 def test_arrays(case, device):
     q, k, v, options = cases.operands(case)
     found = flash_attn_prefill(q, k, v, **options, lse=case.lse, device=device)
@@ -25,7 +25,7 @@ def test_arrays(case, device):
         reference.assert_lse_close(lse, expected_lse, q.dtype)
 
 
-@pytest.mark.parametrize("case", PAIRS[::5], ids=str)
+@pytest.mark.parametrize("case", [case for case in PAIRS[::4] if not case.mask.endswith("q1")], ids=str)
 def test_buffers(case, device):
     q, k, v, options = cases.operands(case)
     q, k, v = (pyfa.Buffer.from_array(x, device=device) for x in (q, k, v))
@@ -48,6 +48,26 @@ def test_encode_only(qkv, device):
     expected, expected_lse = reference.attention(*qkv)
     reference.assert_close(out.read(), expected)
     reference.assert_lse_close(lse.read(), expected_lse, qkv[0].dtype)
+
+
+def test_nothing_to_attend_or_to_compute(qkv, device):
+    q, k, v = qkv
+    out, lse = flash_attn_prefill(q, k[:, :, :0], v[:, :, :0], lse=True, device=device)
+    assert not out.any()
+    assert (lse == -np.inf).all()
+    out, lse = flash_attn_prefill(q[:, :, :0], k, v, lse=True, device=device)
+    assert (out.shape, lse.shape) == ((1, 4, 0, 64), (1, 4, 0))
+
+
+def test_mask_of_one_key_for_all(qkv, rng, device):
+    q, k, v = qkv
+    mask = rng.standard_normal((5, 1), dtype=np.float32)
+    out, lse = flash_attn_prefill(q, k, v, mask=mask, lse=True, device=device)
+    expected, expected_lse = reference.attention(q, k, v, mask=mask)
+    reference.assert_close(out, expected)
+    reference.assert_lse_close(lse, expected_lse, q.dtype)
+    with pytest.raises(INVALID, match="^flash_attn_prefill: mask: "):
+        flash_attn_prefill(q, k, v, mask=pyfa.Buffer.from_array(mask, device=device), device=device)
 
 
 def test_layers_in_one_command_buffer(qkv, device):
@@ -108,6 +128,14 @@ BAD_PROBLEMS = [
     ("kv_heads", INVALID, {"kv_heads": 3}),
     ("q_len", INVALID, {"q_len": 2**31}),
     ("kv_len", INVALID, {"kv_len": 2**62}),
+    ("q_len", INVALID, {"q_len": -1}),
+    ("softcap", INVALID, {"softcap": "1"}),
+    ("softcap", INVALID, {"softcap": float("nan")}),
+    ("window", INVALID, {"window": (1, -2)}),
+    ("window", INVALID, {"window": (1,)}),
+    ("q_offset", INVALID, {"q_offset": 5}),
+    ("blk_strides", INVALID, {"blk_strides": (0, 0, 0)}),
+    ("mask_strides", INVALID, {"mask": "bool", "mask_strides": (0, 0, -9)}),
     ("kv_len", INVALID, {"kv_len": 1.5}),
     ("head_dim", pyfa.UnsupportedError, {"head_dim": 40}),
     ("dtype", pyfa.UnsupportedError, {"dtype": np.int32}),
@@ -137,18 +165,20 @@ def test_bad_problem(argument, error, changed, qkv, device):
     assert not out.read().any()
 
 
-@pytest.mark.parametrize("name", ["q", "k", "v", "o", "mask", "lse"])
+@pytest.mark.parametrize("name", ["q", "k", "v", "o", "mask", "sinks", "lse"])
 def test_short_buffers(name, qkv, device):
     buffers = {key: pyfa.Buffer.from_array(x, device=device) for key, x in zip("qkv", qkv, strict=True)}
     buffers["o"] = pyfa.Buffer.zeros(qkv[0].shape, np.float32, device=device)
     buffers["mask"] = pyfa.Buffer.from_array(np.ones((5, 9), bool), device=device)
     buffers["lse"] = pyfa.Buffer.zeros((1, 4, 5), np.float32, device=device)
+    buffers["sinks"] = pyfa.Buffer.zeros(4, np.float32, device=device)
     needed = buffers[name].nbytes
     buffers[name] = buffers[name].view(needed // buffers[name].dtype.itemsize - 1)
     q, k, v, o = (buffers[key] for key in "qkvo")
-    whole = problem(mask="bool", mask_rank=2, has_lse=True)
+    whole = problem(mask="bool", mask_rank=2, has_sinks=True, has_lse=True)
+    rest = {key: buffers[key] for key in ("mask", "sinks", "lse")}
     with pytest.raises(INVALID, match=f"^flash_attn_prefill: {name}: .*{needed} bytes.*got") as caught:
-        flash_attn_prefill(q, k, v, o, mask=buffers["mask"], lse=buffers["lse"], problem=whole, device=device)
+        flash_attn_prefill(q, k, v, o, **rest, problem=whole, device=device)
     assert caught.value.argument == name
     assert not o.read().any()
 
@@ -160,7 +190,16 @@ BAD_ARRAYS = [
     ("k", {"k": np.zeros((1, 2, 9, 32), np.float32)}),
     ("v", {"v": np.zeros((1, 2, 8, 64), np.float32)}),
     ("mask", {"mask": np.ones((5, 8), bool)}),
-    ("mask", {"mask": np.ones((5, 1), bool)}),
+    ("mask", {"mask": np.ones((4, 1), bool)}),
+    ("blk", {"blk": np.ones((1, 1), np.uint8)}),
+    ("blk", {"blk": [1]}),
+    ("sinks", {"sinks": np.zeros(3, np.float32)}),
+    ("sinks", {"sinks": np.zeros(4, np.float16)}),
+    ("sinks", {"sinks": 0.5}),
+    ("window", {"window": 3}),
+    ("softcap", {"softcap": -2.0}),
+    ("kv_capacity", {"kv_len": 10}),
+    ("kv_len", {"kv_len": 1.5}),
     ("mask", {"mask": np.ones((2, 5, 9), bool)}),
     ("mask", {"mask": np.zeros((5, 9), np.float16)}),
     ("out", {"out": np.zeros((1, 4, 5, 64), np.float32)}),
@@ -180,6 +219,9 @@ def test_bad_arrays(argument, changed, qkv, device):
 def test_presence_must_match_the_problem(qkv, device):
     for changed, given in (({"mask": "bool", "mask_rank": 2}, {}), ({}, {"mask": np.ones((5, 9), bool)})):
         with pytest.raises(INVALID, match="^flash_attn_prefill: mask: "):
+            flash_attn_prefill(*qkv, problem=problem(**changed), **given, device=device)
+    for changed, given in (({"has_sinks": True}, {}), ({}, {"sinks": np.zeros(4, np.float32)})):
+        with pytest.raises(INVALID, match="^flash_attn_prefill: sinks: "):
             flash_attn_prefill(*qkv, problem=problem(**changed), **given, device=device)
     for changed, given in (({"has_lse": True}, {}), ({}, {"lse": True})):
         with pytest.raises(INVALID, match="^flash_attn_prefill: lse: "):

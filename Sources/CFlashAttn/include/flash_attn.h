@@ -44,7 +44,7 @@ const char *fa_last_error_log(void);
 
 // --------------------------------------------------------------------------------------------------------- version
 
-// Raised whenever a declaration of this header changes incompatibly.
+// Raised by a release whenever a declaration of this header has changed incompatibly.
 enum { FA_ABI_VERSION = 1 };
 uint32_t fa_abi_version(void);
 // "major.minor.patch"
@@ -64,7 +64,13 @@ typedef enum fa_struct_kind {
   FA_STRUCT_PREFILL_PROBLEM = 10,
   FA_STRUCT_PREFILL_BUFFERS = 11,
   FA_STRUCT_TENSOR = 12,
-  FA_STRUCT_ATTENTION = 13
+  FA_STRUCT_ATTENTION = 13,
+  FA_STRUCT_ATTN_WINDOW_PARAMS = 14,
+  FA_STRUCT_ATTN_BLK_PARAMS = 15,
+  FA_STRUCT_BLK_PARAMS = 16,
+  FA_STRUCT_MASK_FILL_PARAMS = 17,
+  FA_STRUCT_BLK_PROBLEM = 18,
+  FA_STRUCT_MASK_PROBLEM = 19
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);
@@ -222,6 +228,12 @@ fa_status fa_registry_prepare(fa_registry *registry, const char *kernel, const f
 fa_status fa_registry_is_cached(fa_registry *registry, const char *kernel, const fa_constant *constants,
                                 int32_t constant_count, int32_t *out);
 fa_status fa_registry_cached_count(fa_registry *registry, uint64_t *out);
+// The kernels of a source, as JSON: [{"name", "constants": [{"index", "name", "type", "required"}]}]. Compiles it.
+fa_status fa_registry_functions(fa_registry *registry, const char *source, const char **out);
+// What a kernel takes, as JSON: [{"name", "kind": "buffer" or "threadgroup", "slot", "access": "read", "write" or
+// "read_write"}]. Compiles and caches it.
+fa_status fa_registry_arguments(fa_registry *registry, const char *kernel, const fa_constant *constants,
+                                int32_t constant_count, const char **out);
 
 // --------------------------------------------------------------------------------------------------------- encoder
 
@@ -338,38 +350,50 @@ typedef enum fa_mask_kind {
   FA_MASK_BOOL = 2       // FA_BOOL or FA_U8; true attends
 } fa_mask_kind;
 
-// softmax(scale * q k^T + mask) v for query rows against keys, tile by tile.
-// A row without any key to attend gives zeros, and -inf as its LSE.
+// softmax(scale * q k^T + mask) v for query rows against keys, tile by tile. Row i stands at position i + q_offset among
+// the keys. A row without any key to attend gives zeros, and -inf (or its sink) as its LSE.
 typedef struct fa_flash_attn_prefill_problem {
   int64_t batch;
   int64_t heads;
   int64_t kv_heads;  // divides heads
   int64_t head_dim;
-  int64_t q_len;
-  int64_t kv_len;
-  fa_dtype dtype;  // of q, k, v and o
+  int64_t q_len;        // 0: nothing to compute
+  int64_t kv_len;       // 0: zeros
+  int64_t kv_capacity;  // keys each head of k and v has room for, with FA_LAYOUT_BHLD or FA_LAYOUT_BLHD; 0: kv_len.
+                        // Demands 0 <= q_offset and q_len <= kv_len <= kv_capacity
+  fa_dtype dtype;       // of q, k, v and o
   float scale;
-  int32_t causal;        // row i attends keys 0 ... i + q_offset
-  int32_t has_q_offset;  // 0: q_offset is kv_len - q_len, the last row attends every key
-  int64_t q_offset;
+  float softcap;         // scores become softcap * tanh(score / softcap) before any mask; 0: as they are
+  int32_t causal;        // no key after a row's position
+  int32_t has_q_offset;  // 0: q_offset is kv_len - q_len, the last row stands at the last key
+  int32_t has_window;
+  int64_t q_offset;   // at most kv_len - q_len, or 0
+  int64_t window[2];  // keys before and after a row's position that it attends; -1: all
   fa_layout layout;
   fa_mask_kind mask;
   int32_t mask_rank;  // 2 [q, k], 3 [batch, q, k], 4 [batch, heads, q, k], contiguous; 0: by mask_strides
+  int32_t has_blk;    // needs a mask; by blk_strides
+  int32_t has_sinks;
   int32_t has_lse;
+  int32_t nsg;  // fa_flash_attn_prefill_d512: simdgroups of a threadgroup, 4 or 8; 0: as tuned
+  int32_t reserved;
   int64_t q_strides[3];  // FA_LAYOUT_STRIDED: elements between batches, heads, rows
   int64_t k_strides[3];
   int64_t v_strides[3];
   int64_t o_strides[3];
   int64_t mask_strides[3];  // mask_rank 0: elements between batches, heads, query rows; 0 broadcasts
+  int64_t blk_strides[2];   // bytes between the block bytes of batches, heads; 0 broadcasts
 } fa_flash_attn_prefill_problem;
 
 typedef struct fa_flash_attn_prefill_buffers {
   fa_buffer *q;
-  fa_buffer *k;
+  fa_buffer *k;  // null only if there are no keys; likewise v
   fa_buffer *v;
   fa_buffer *o;
-  fa_buffer *mask;  // null without a mask
-  fa_buffer *lse;   // float32 [batch, heads, q_len], natural logarithm; null if not wanted
+  fa_buffer *mask;   // null without a mask
+  fa_buffer *blk;    // FA_U8, a byte for each tile of the kernel (its plan tells the tile); null without block bytes
+  fa_buffer *sinks;  // float32 [heads]: a score that joins every row's sum and has no value; null without sinks
+  fa_buffer *lse;    // float32 [batch, heads, q_len], natural logarithm; null if not wanted
 } fa_flash_attn_prefill_buffers;
 
 fa_status fa_flash_attn_prefill(fa_encoder *encoder, fa_registry *registry,
@@ -379,9 +403,59 @@ fa_status fa_flash_attn_prefill(fa_encoder *encoder, fa_registry *registry,
 fa_status fa_flash_attn_prefill_explain(fa_device *device, const fa_flash_attn_prefill_problem *problem,
                                         const char **out);
 
+// The same for head_dim 512 in f16 and bf16, with chunks of 64 keys.
+fa_status fa_flash_attn_prefill_d512(fa_encoder *encoder, fa_registry *registry,
+                                     const fa_flash_attn_prefill_problem *problem,
+                                     const fa_flash_attn_prefill_buffers *buffers);
+fa_status fa_flash_attn_prefill_d512_explain(fa_device *device, const fa_flash_attn_prefill_problem *problem,
+                                             const char **out);
+
+// ------------------------------------------------------------------------------------------ flash_attn_prefill_blk
+
+// One byte for each tile of a mask: 0 where no key is attended, 2 where every key is, without a bias, 1 elsewhere.
+// The bytes serve a prefill kernel of the same tile only.
+typedef struct fa_flash_attn_prefill_blk_problem {
+  int64_t batch;  // planes of the output: batches ...
+  int64_t heads;  // ... times heads
+  int64_t q_len;
+  int64_t kv_len;
+  int64_t tile_rows;  // query rows of a tile
+  int64_t tile_keys;  // keys of a tile
+  fa_dtype dtype;     // of the mask: FA_F32, FA_F16 or FA_BF16, where -inf masks, or FA_BOOL
+  int32_t mask_rank;  // 2 [q, k], 3 [batch, q, k], 4 [batch, heads, q, k], contiguous; 0: by mask_strides
+  int64_t mask_strides[3];
+} fa_flash_attn_prefill_blk_problem;
+
+// `blk` is FA_U8 [batch, heads, q tiles, k tiles], or at least that many bytes; written.
+fa_status fa_flash_attn_prefill_blk(fa_encoder *encoder, fa_registry *registry,
+                                    const fa_flash_attn_prefill_blk_problem *problem, fa_buffer *mask, fa_buffer *blk);
+fa_status fa_flash_attn_prefill_blk_explain(fa_device *device, const fa_flash_attn_prefill_blk_problem *problem,
+                                            const char **out);
+// Bytes of a buffer for one plane: one for each tile, rounded up to a multiple of 32.
+fa_status fa_flash_attn_prefill_blk_bytes(int64_t q_len, int64_t kv_len, int64_t tile_rows, int64_t tile_keys,
+                                          uint64_t *out);
+
+// ----------------------------------------------------------------------------------------- flash_attn_prefill_mask
+
+// A mask [q_len, kv_len] for causal attention, a sliding window, or both.
+typedef struct fa_flash_attn_prefill_mask_problem {
+  int64_t q_len;
+  int64_t kv_len;
+  int64_t q_offset;  // position of the first row among the keys, not negative
+  int64_t window;    // keys a row attends up to its position, that one included; -1: all
+  fa_dtype dtype;    // FA_F32, FA_F16 or FA_BF16: 0 and -inf; FA_BOOL: true and false
+  int32_t causal;    // no key after a row's position
+} fa_flash_attn_prefill_mask_problem;
+
+fa_status fa_flash_attn_prefill_mask(fa_encoder *encoder, fa_registry *registry,
+                                     const fa_flash_attn_prefill_mask_problem *problem, fa_buffer *mask);
+fa_status fa_flash_attn_prefill_mask_explain(fa_device *device, const fa_flash_attn_prefill_mask_problem *problem,
+                                             const char **out);
+
 // ------------------------------------------------------------------------------------------------------- attention
 
-// A tensor in host memory. The innermost stride is 1; strides are in elements and not negative.
+// A tensor in host memory; strides are in elements. Of mask and sinks they may be any, of other tensors the innermost
+// is 1 and none is negative.
 typedef struct fa_tensor {
   void *data;
   fa_dtype dtype;
@@ -398,16 +472,19 @@ typedef struct fa_attention_args {
   fa_tensor k;     // likewise with kv_heads and kv_len
   fa_tensor v;
   fa_tensor o;     // as q; written
-  fa_tensor
-      mask;  // rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k]; 1 broadcasts any but the last; data null: none
+  fa_tensor mask;   // rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k]; 1 broadcasts; data null: none
+  fa_tensor sinks;  // float32 [heads]: a score that joins every row's sum and has no value; data null: none
   fa_tensor lse;  // float32 [batch, heads, q_len], contiguous; written; data null: not wanted
   fa_layout layout;  // FA_LAYOUT_BHLD or FA_LAYOUT_BLHD: the order of dimensions; strides tell the rest
-  int32_t causal;
+  int32_t causal;   // no key after a row's position
   int32_t has_scale;  // 0: 1 / sqrt(head_dim)
   float scale;
+  float softcap;  // scores become softcap * tanh(score / softcap) before any mask; 0: as they are
   int32_t has_q_offset;
+  int32_t has_window;
   int32_t reserved;
-  int64_t q_offset;
+  int64_t q_offset;  // position of the first row among the keys, at most kv_len - q_len or 0; default kv_len - q_len
+  int64_t window[2];  // keys before and after a row's position that it attends; -1: all
 } fa_attention_args;
 
 fa_status fa_attention(fa_device *device, const fa_attention_args *args);

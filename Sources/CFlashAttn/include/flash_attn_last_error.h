@@ -16,7 +16,12 @@ typedef enum cfa_slot {
   CFA_SLOT_ERROR_LOG = 3,
   CFA_SLOT_PREFILL_EXPLAIN = 4,
   CFA_SLOT_ATTENTION_EXPLAIN = 5,
-  CFA_SLOT_COUNT = 6
+  CFA_SLOT_REGISTRY_FUNCTIONS = 6,
+  CFA_SLOT_REGISTRY_ARGUMENTS = 7,
+  CFA_SLOT_D512_EXPLAIN = 8,
+  CFA_SLOT_BLK_EXPLAIN = 9,
+  CFA_SLOT_MASK_EXPLAIN = 10,
+  CFA_SLOT_COUNT = 11
 } cfa_slot;
 
 /// Copies `length` bytes of `text` into the calling thread's slot and returns the NUL-terminated copy, valid until the

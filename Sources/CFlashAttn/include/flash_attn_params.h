@@ -37,6 +37,36 @@ typedef struct fa_attn_mask_params {
   int64_t M_strides[3];
 } fa_attn_mask_params;
 
+/// Prefill kernels with block bytes, slot 11: bytes between the planes of batches and of heads; 0 broadcasts. A plane is
+/// NQ x NK bytes, row by row.
+typedef struct fa_attn_blk_params {
+  int64_t strides[2];
+} fa_attn_blk_params;
+
+/// Prefill kernels with a window, slot 10. A row at position p = row + qL_off attends keys p - left ... p + right;
+/// -1: no bound on that side.
+typedef struct fa_attn_window_params {
+  int32_t left;
+  int32_t right;
+} fa_attn_window_params;
+
+/// flash_attn_prefill_blk, slot 2. Mask strides as in fa_attn_mask_params.
+typedef struct fa_blk_params {
+  int32_t qL;       // rows of the mask
+  int32_t kL;       // keys of the mask
+  int32_t batches;  // planes of the output: batches ...
+  int32_t heads;    // ... times heads
+  int64_t M_strides[3];
+} fa_blk_params;
+
+/// flash_attn_prefill_mask, slot 1.
+typedef struct fa_mask_fill_params {
+  uint32_t seq_len_k;     // keys, also the length of a row
+  uint32_t q_abs_offset;  // position of the first row among the keys
+  int32_t n_swa;          // keys a row attends, itself included; -1: all
+  uint32_t causal;        // not 0: later keys are excluded
+} fa_mask_fill_params;
+
 /// How a KV cache keeps its vectors (docs/codec.md): function constants 70 and 71, and the codec of a saved cache.
 typedef enum fa_kv_format {
   FA_KV_F32 = 0,

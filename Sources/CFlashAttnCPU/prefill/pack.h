@@ -31,49 +31,48 @@ FA_INLINE void narrow(char *to, vf x) {
   }
 }
 
-/// Words w ..< w + VW of a row of D elements, zero beyond its end.
-template <Elem elem, Arithmetic arithmetic, int D>
-FA_INLINE vf row_words(const char *row, int w) {
+/// Words w ..< w + VW of a row of `words`, zero beyond its end. Head dimensions are multiples of 16.
+template <Elem elem, Arithmetic arithmetic>
+FA_INLINE vf row_words(const char *row, int w, int words) {
   if constexpr (arithmetic == Arithmetic::f32) {
-    static_assert(D % VW == 0);
     return widen<elem>(row + w * elem_bytes(elem));
-  } else if constexpr (D / 2 % VW == 0) {
-    return load<vf>(row + w * 4);
   } else {
-    vf words = splat(0.0f);
-    __builtin_memcpy(&words, row + w * 4, (D / 2 - w < VW ? D / 2 - w : VW) * 4);
-    return words;
+    if (words - w >= VW) return load<vf>(row + w * 4);
+    vf x = splat(0.0f);
+    __builtin_memcpy(&x, row + w * 4, VW / 2 * 4);
+    return x;
   }
 }
 
 /// Q^T of the panel whose lane 0 is query row `first` (before the problem's rows if its first vectors are left out):
 /// [words][panel_rows]. Lanes past the last row repeat it.
-template <Elem elem, Arithmetic arithmetic, int D>
-FA_NOINLINE void pack_queries(const char *q, int64_t stride, int64_t first, int lead, int64_t rows, float *packed) {
-  constexpr int words = D / keys_per_word<arithmetic>;
+template <Elem elem, Arithmetic arithmetic>
+FA_NOINLINE void pack_queries(const char *q, int64_t stride, int head_dim, int64_t first, int lead, int64_t rows,
+                              float *packed) {
+  const int words = head_dim / keys_per_word<arithmetic>;
   for (int n = lead; n < panel_vectors; n++) {
     for (int w = 0; w < words; w += VW) {
       vf x[VW];
       FA_UNROLL
       for (int i = 0; i < VW; i++) {
         const int64_t row = first + n * VW + i;
-        x[i] = row_words<elem, arithmetic, D>(q + (row < rows ? row : rows - 1) * stride, w);
+        x[i] = row_words<elem, arithmetic>(q + (row < rows ? row : rows - 1) * stride, w, words);
       }
       transpose(x);
       FA_UNROLL
       for (int i = 0; i < VW; i++) {
-        if (words % VW == 0 || w + i < words) store(packed + (w + i) * panel_rows + n * VW, x[i]);
+        if (w + i < words) store(packed + (w + i) * panel_rows + n * VW, x[i]);
       }
     }
   }
 }
 
 /// K's rows as floats, contiguous.
-template <Elem elem, int D>
-FA_NOINLINE void pack_keys(const char *k, int64_t stride, int keys, float *packed) {
+template <Elem elem>
+FA_NOINLINE void pack_keys(const char *k, int64_t stride, int head_dim, int keys, float *packed) {
   for (int key = 0; key < keys; key++) {
     const char *row = k + key * stride;
-    for (int d = 0; d < D; d += VW) store(packed + key * D + d, widen<elem>(row + d * elem_bytes(elem)));
+    for (int d = 0; d < head_dim; d += VW) store(packed + key * head_dim + d, widen<elem>(row + d * elem_bytes(elem)));
   }
 }
 
@@ -85,15 +84,13 @@ FA_INLINE void store_quads(uint32_t *to, vf words) {
   }
 }
 
-/// A block of V as value_tile reads it, [D / 4][block_words][4] words, zero after the last key up to a multiple of
-/// four words. True if all of it is finite.
-template <Elem elem, Arithmetic arithmetic, int D>
-FA_NOINLINE bool pack_values(const char *v, int64_t stride, int keys, uint32_t *packed) {
-  static_assert(D % VW == 0);
-  constexpr int span = keys_per_word<arithmetic>;
+/// A block of V as value_tile reads it, [head_dim / 4][block_words][4] words, zero after the last key up to a multiple
+/// of four words. True if all of it is finite.
+template <Elem elem, Arithmetic arithmetic>
+FA_NOINLINE bool pack_values(const char *v, int64_t stride, int head_dim, int keys, uint32_t *packed) {
   vf probe = splat(0.0f);  // 0 times anything finite
-  for (int w0 = 0; w0 * span < keys; w0 += 4) {
-    for (int d = 0; d < D; d += VW) {
+  for (int w0 = 0; w0 * keys_per_word<arithmetic> < keys; w0 += 4) {
+    for (int d = 0; d < head_dim; d += VW) {
       // Four words of a quad of dimensions make a whole cache line.
       FA_UNROLL
       for (int i = 0; i < 4; i++) {
@@ -116,57 +113,21 @@ FA_NOINLINE bool pack_values(const char *v, int64_t stride, int keys, uint32_t *
   return !any(__builtin_bit_cast(vu, probe != probe));
 }
 
-/// The additive mask of `keys` keys for the panel's vectors from `lead` on, transposed: [keys][panel_rows]. Returns the
-/// first vector with an attended key, panel_vectors if there is none.
-template <Elem elem>
-FA_NOINLINE int pack_mask(const char *mask, int64_t stride, int64_t first, int lead, int64_t rows, int keys,
-                          float *packed) {
-  int attended = panel_vectors;
-  for (int n = panel_vectors - 1; n >= lead; n--) {
-    vu open = vu(0);
-    for (int key = 0; key < keys; key += VW) {
-      vf x[VW];
-      const int count = keys - key < VW ? keys - key : VW;
-      FA_UNROLL
-      for (int i = 0; i < VW; i++) {
-        const int64_t row = first + n * VW + i;
-        const char *from = mask + (row < rows ? row : rows - 1) * stride + key * elem_bytes(elem);
-        if (count == VW) {
-          x[i] = widen<elem>(from);
-        } else {
-          char tail[VW * elem_bytes(elem)] = {};
-          __builtin_memcpy(tail, from, count * elem_bytes(elem));
-          x[i] = widen<elem>(tail);
-        }
-      }
-      transpose(x);
-      FA_UNROLL
-      for (int i = 0; i < VW; i++) {
-        if (i < count) {
-          open |= as_bits(x[i]) ^ as_bits(splat(-infinity()));
-          store(packed + (key + i) * panel_rows + n * VW, x[i]);
-        }
-      }
-    }
-    if (any(open)) attended = n;
-  }
-  return attended;
-}
-
 /// Rows of O from O^T, each times its lane's `normalizer`; a lane whose normalizer is 0 gives 0.
-template <Elem elem, int D>
-FA_NOINLINE void store_rows(const float *o, const float *normalizer, int lead, int64_t first, int64_t rows, char *to,
-                            int64_t stride) {
+template <Elem elem>
+FA_NOINLINE void store_rows(const float *o, int head_dim, const float *normalizer, int lead, int64_t first,
+                            int64_t rows, char *to, int64_t stride) {
   for (int n = lead; n < panel_vectors; n++) {
     const int64_t row = first + n * VW;
     const int count = rows - row < VW ? int(rows - row) : VW;
     const vf f = load<vf>(normalizer + n * VW);
-    for (int d = 0; d < D; d += VW) {
+    for (int d = 0; d < head_dim; d += VW) {
       vf x[VW];
       FA_UNROLL
       for (int i = 0; i < VW; i++) {
         const vf sum = load<vf>(o + (d + i) * panel_rows + n * VW);
-        x[i] = f == 0.0f ? splat(0.0f) : sum * f;
+        // A sum that underflowed to -0 must not differ from one that other blocks' zeros made +0.
+        x[i] = f == 0.0f ? splat(0.0f) : sum * f + 0.0f;
       }
       transpose(x);
       FA_UNROLL

@@ -2,207 +2,141 @@
 #ifndef FA_CPU_PREFILL_PANEL_H
 #define FA_CPU_PREFILL_PANEL_H
 
-#include "../simd/math.h"
-#include "pack.h"
-#include "problem.h"
+#include "softmax.h"
 
 namespace fa::FA_ISA {
 
 /// K and V of one kv head as the products read them.
 struct KvHead {
-  const char *keys;
-  int64_t key_stride;  ///< bytes
-  const uint32_t *values;
-  const uint8_t *finite;  ///< of each block, whether its values are
+  const char *keys;        ///< from key 0 on
+  int64_t key_stride;      ///< bytes
+  const uint32_t *values;  ///< from block 0 on
+  const uint8_t *finite;   ///< of each block, whether its values are
 };
 
-/// A worker's memory.
-template <Arithmetic arithmetic, int D>
+/// A worker's memory. Q^T and O^T, whose size depends on the head dimension, follow it.
+template <Arithmetic arithmetic>
 struct alignas(64) PanelMemory {
-  float q[D / keys_per_word<arithmetic> * panel_rows];
-  float scores[(block_keys + most_tile_keys) * panel_rows];
-  float weights[block_words<arithmetic> * panel_rows];
-  float mask[block_keys * panel_rows];
-  float o[D * panel_rows];
+  float scores[(block_keys + most_tile_keys) * panel_rows];  ///< then weights
+  float mask[block_keys * panel_rows];  ///< then, where V has infinite or NaN values, attended_bits
   float maximum[panel_rows];  ///< of the scores so far, -infinity if none was attended
   float sum[panel_rows];      ///< of the weights so far
   float factor[panel_rows];   ///< what a new maximum multiplies earlier sums with
+
+  float *o() { return reinterpret_cast<float *>(this + 1); }
+  float *q(int head_dim) { return o() + head_dim * panel_rows; }
+
+  static uint64_t bytes(int head_dim) {
+    return sizeof(PanelMemory) + uint64_t(head_dim + head_dim / keys_per_word<arithmetic>) * panel_rows * sizeof(float);
+  }
 };
 
-/// Scores are final when they are natural logarithms; plain ones are final up to the factor `scale`, which is > 0.
-FA_INLINE bool scores_are_plain(const PrefillProblem &problem) {
-  return problem.scale > 0.0f && problem.softcap == 0.0f && !problem.masked;
-}
+/// The rows of a panel: lane 0 is row `first`, and its vectors before `lead` are unused.
+struct PanelRows {
+  int64_t first;
+  int lead;
+};
 
-/// Applies scale, softcap and mask to one vector's scores.
-FA_INLINE void finish_scores(const PrefillProblem &problem, int keys, const float *mask, float *scores) {
-  const vf scale = splat(problem.scale);
-  if (problem.softcap != 0.0f) {
-    const vf cap = splat(problem.softcap);
-    for (int key = 0; key < keys; key++) {
-      float *at = scores + key * panel_rows;
-      store(at, cap * tanh(load<vf>(at) * scale / cap));
-    }
-  }
-  const vf factor = problem.softcap != 0.0f ? splat(1.0f) : scale;
-  if (!problem.masked) {
-    for (int key = 0; key < keys; key++) {
-      float *at = scores + key * panel_rows;
-      store(at, load<vf>(at) * factor);
-    }
-    return;
-  }
-  for (int key = 0; key < keys; key++) {
-    float *at = scores + key * panel_rows;
-    const vf bias = load<vf>(mask + key * panel_rows);
-    const vf score = fma(load<vf>(at), factor, bias);
-    store(at, bias == -infinity() ? bias : score);  // whatever the score, NaN included
-  }
-}
+FA_INLINE int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x < high ? x : high; }
 
-/// Hides the keys after a row's last one: lane i attends the first `visible + i` of `keys`.
-FA_INLINE void hide_future(int64_t visible, int keys, float *scores) {
-  for (int64_t key = visible > 0 ? visible : 0; key < keys; key++) {
-    float *at = scores + key * panel_rows;
-    store(at, lane_index() > vi(int(key - visible)) ? load<vf>(at) : splat(-infinity()));
-  }
-}
-
-/// Turns one vector's scores into weights relative to the maximum so far. `scale` is what the scores still lack.
+/// Which keys of a block, whose first key is `key`, each vector of the panel needs, and which the panel works on. Packs
+/// the mask where it is needed. False if no row attends any.
 template <Arithmetic arithmetic>
-FA_INLINE void softmax_step(const float *scores, int keys, float scale, float *weights, float *maximum, float *sum,
-                            float *factor) {
-  const vf before = load<vf>(maximum);
-  vf m[4] = {before, before, before, before};
-  int key = 0;
-  for (; key + 4 <= keys; key += 4) {
-    FA_UNROLL
-    for (int i = 0; i < 4; i++) m[i] = max(m[i], load<vf>(scores + (key + i) * panel_rows));
+FA_INLINE bool select_keys(const PrefillProblem &problem, const MaskPlane &plane, PanelRows panel, int64_t key,
+                           PanelMemory<arithmetic> &memory, Keys (&keys)[panel_vectors], BlockSpan &span) {
+  const int64_t size = clamp(problem.keys - key, 0, block_keys);
+  span.from = block_keys;
+  span.active = panel_vectors;
+  int limit = 0;
+  for (int n = panel.lead; n < panel_vectors; n++) {
+    const int64_t row = panel.first + n * VW;
+    const int64_t end = row + VW < problem.rows ? row + VW : problem.rows;
+    const int64_t begin = clamp(row + problem.lower - key, 0, size);
+    keys[n] = {int(begin) / most_tile_keys * most_tile_keys, int(clamp(end + problem.upper - key, 0, size)),
+               !problem.masked};
+    if (begin >= keys[n].end) {
+      keys[n].end = 0;
+    } else if (problem.masked) {
+      keys[n] = apply_mask(problem, plane, row, key, keys[n], memory.mask + n * VW);
+    }
+    if (!keys[n].empty()) {
+      if (span.active == panel_vectors) span.active = n;
+      if (keys[n].begin < span.from) span.from = keys[n].begin;
+      if (keys[n].end > limit) limit = keys[n].end;
+    }
+    span.limits[n] = limit;
   }
-  for (; key < keys; key++) m[0] = max(m[0], load<vf>(scores + key * panel_rows));
-  const vf now = max(max(m[0], m[1]), max(m[2], m[3]));
-  const vf base = now == -infinity() ? splat(0.0f) : now;  // a difference of infinities would be NaN
-  const vf to_log2 = splat(scale) * 1.44269504f;
-
-  const vf shrink = exp2_nonpositive<5>((before - base) * to_log2);
-  store(maximum, now);
-  store(factor, shrink);
-
-  vf total[2] = {splat(0.0f), splat(0.0f)};
-  key = 0;
-  if constexpr (arithmetic == Arithmetic::bf16_pairs) {
-#pragma clang loop unroll_count(2)
-    for (; key + 2 <= keys; key += 2) {
-      const vf low = exp2_nonpositive<4>((load<vf>(scores + key * panel_rows) - base) * to_log2);
-      const vf high = exp2_nonpositive<4>((load<vf>(scores + (key + 1) * panel_rows) - base) * to_log2);
-      total[0] += low;
-      total[1] += high;
-      store(weights + key / 2 * panel_rows, pair_bf16(low, high));
-    }
-    if (key < keys) {
-      const vf low = exp2_nonpositive<4>((load<vf>(scores + key * panel_rows) - base) * to_log2);
-      total[0] += low;
-      store(weights + key / 2 * panel_rows, pair_bf16(low, splat(0.0f)));
-    }
-  } else {
-#pragma clang loop unroll_count(4)
-    for (; key < keys; key++) {
-      const vf weight = exp2_nonpositive<5>((load<vf>(scores + key * panel_rows) - base) * to_log2);
-      total[0] += weight;
-      store(weights + key * panel_rows, weight);
-    }
-  }
-  store(sum, fma(load<vf>(sum), shrink, total[0] + total[1]));
+  for (int n = 0; n < panel.lead; n++) span.limits[n] = 0;
+  return span.active < panel_vectors;
 }
 
-/// Packs a block of the mask; as pack_mask.
-FA_INLINE int block_mask(const PrefillProblem &problem, const char *mask, int64_t first, int lead, int keys,
-                         float *packed) {
-  const int64_t stride = problem.mask.strides[2];
-  switch (problem.mask_elem) {
-    case Elem::f32:
-      return pack_mask<Elem::f32>(mask, stride, first, lead, problem.rows, keys, packed);
-    case Elem::f16:
-      return pack_mask<Elem::f16>(mask, stride, first, lead, problem.rows, keys, packed);
-    case Elem::bf16:
-      return pack_mask<Elem::bf16>(mask, stride, first, lead, problem.rows, keys, packed);
-    case Elem::boolean:
-      return pack_mask<Elem::boolean>(mask, stride, first, lead, problem.rows, keys, packed);
-  }
-}
-
-/// The keys of a panel, whose Q^T is packed, whose lane 0 is row `first` and whose vectors before `lead` are unused.
-template <Arithmetic arithmetic, int D>
-FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, const char *mask, int64_t first, int lead,
-                             PanelMemory<arithmetic, D> &memory) {
-  // One past the last key that some row of each vector attends.
-  int64_t reach[panel_vectors];
-  for (int n = 0; n < panel_vectors; n++) {
-    const int64_t end = first + (n + 1) * VW;
-    const int64_t last = (end < problem.rows ? end : problem.rows) + problem.causal_offset;
-    reach[n] = n < lead ? 0 : problem.causal && last < problem.keys ? last : problem.keys;
-  }
+/// The keys of a panel whose Q^T is packed.
+template <Arithmetic arithmetic>
+FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, const MaskPlane &plane, PanelRows panel,
+                             PanelMemory<arithmetic> &memory) {
+  const int head_dim = problem.head_dim, words = head_dim / keys_per_word<arithmetic>;
   const bool plain = scores_are_plain(problem);
-  constexpr int words = D / keys_per_word<arithmetic>;
+  const int64_t rows_end = clamp(panel.first + panel_rows, 0, problem.rows);
+  const int64_t end = clamp(rows_end + problem.upper, 0, problem.keys);
+  const int64_t begin = clamp(panel.first + panel.lead * VW + problem.lower, 0, end);
+  float *q = memory.q(head_dim), *o = memory.o();
 
-  for (int64_t key = 0; key < reach[panel_vectors - 1]; key += block_keys) {
-    int limits[panel_vectors];
-    int active = panel_vectors;
-    for (int n = panel_vectors - 1; n >= 0; n--) {
-      const int64_t left = reach[n] - key;
-      limits[n] = left <= 0 ? 0 : left < block_keys ? int(left) : block_keys;
-      if (limits[n] > 0) active = n;
-    }
-    const int keys = limits[panel_vectors - 1];
-    if (problem.masked) {
-      const int attended =
-          block_mask(problem, mask + key * elem_bytes(problem.mask_elem), first, active, keys, memory.mask);
-      for (int n = active; n < attended; n++) limits[n] = 0;
-      active = attended;
-      if (active == panel_vectors) continue;
-    }
+  for (int64_t block = begin / block_keys; block * block_keys < end; block++) {
+    const int64_t key = block * block_keys;
+    Keys keys[panel_vectors];
+    BlockSpan span;
+    if (!select_keys(problem, plane, panel, key, memory, keys, span)) continue;
 
-    block_scores<arithmetic>(kv.keys + key * kv.key_stride, kv.key_stride, memory.q, words, limits, memory.scores);
-    for (int n = active; n < panel_vectors; n++) {
-      float *scores = memory.scores + n * VW;
-      if (!plain) finish_scores(problem, limits[n], memory.mask + n * VW, scores);
-      if (problem.causal) hide_future(first + n * VW + problem.causal_offset + 1 - key, limits[n], scores);
-      softmax_step<arithmetic>(scores, limits[n], plain ? problem.scale : 1.0f, memory.weights + n * VW,
-                               memory.maximum + n * VW, memory.sum + n * VW, memory.factor + n * VW);
+    block_scores<arithmetic>(kv.keys + key * kv.key_stride, kv.key_stride, q, words, span, memory.scores, span.from);
+    const bool finite = kv.finite[block];
+    for (int n = span.active; n < panel_vectors; n++) {
+      float *scores = memory.scores + n * VW, *mask = memory.mask + n * VW;
+      const int64_t row = panel.first + n * VW - key;
+      finish_scores(problem, plain, keys[n], mask, scores);
+      hide_keys(span.from, span.limits[n], keys[n], row + problem.lower, row + problem.upper, scores);
+      if (!finite) attended_bits<arithmetic>(scores, span.from, span.limits[n], mask);
+      softmax_step<arithmetic>(scores, span.from, span.limits[n], plain ? problem.scale : 1.0f, memory.maximum + n * VW,
+                               memory.sum + n * VW, memory.factor + n * VW);
     }
-    const int64_t block = key / block_keys;
-    const uint32_t *values = kv.values + block * (D * block_words<arithmetic>);
-    if (kv.finite[block]) {
-      block_values<arithmetic, D>(values, memory.weights, limits, memory.factor, memory.o);
+    const uint32_t *values = kv.values + block * (head_dim * block_words<arithmetic>);
+    if (finite) {
+      block_values<arithmetic>(values, memory.scores, span, memory.factor, o, head_dim);
     } else {
-      block_values_guarded<arithmetic, D>(values, memory.weights, memory.scores, limits, memory.factor, memory.o);
+      block_values_guarded<arithmetic>(values, memory.scores, memory.mask, span, memory.factor, o, head_dim);
     }
   }
 }
 
 /// All of a panel: rows `row` ..< `row + panel_rows` of a head, as far as there are.
-template <Elem elem, Arithmetic arithmetic, int D>
+template <Elem elem, Arithmetic arithmetic>
 FA_NOINLINE void attend_panel(const PrefillProblem &problem, const KvHead &kv, int batch, int head, int64_t row,
-                              PanelMemory<arithmetic, D> &memory) {
+                              PanelMemory<arithmetic> &memory) {
   // A short panel uses the last vectors: the first ones are those that tiles can leave out.
   const int64_t count = problem.rows - row < panel_rows ? problem.rows - row : panel_rows;
-  const int lead = panel_vectors - int((count + VW - 1) / VW);
-  const int64_t first = row - lead * VW;
+  const int lead = panel_vectors - int((count + VW - 1) / VW), head_dim = problem.head_dim;
+  const PanelRows panel = {row - lead * VW, lead};
 
-  pack_queries<elem, arithmetic, D>(problem.q.at(batch, head, 0), problem.q.strides[2], first, lead, problem.rows,
-                                    memory.q);
+  pack_queries<elem, arithmetic>(problem.q.at(batch, head, 0), problem.q.strides[2], head_dim, panel.first, lead,
+                                 problem.rows, memory.q(head_dim));
+  // A sink is a score whose value is 0.
+  float sink = -infinity();
+  if (problem.sinks != nullptr) __builtin_memcpy(&sink, problem.sinks + head * sizeof sink, sizeof sink);
   for (int i = lead * VW; i < panel_rows; i += VW) {
-    store(memory.maximum + i, splat(-infinity()));
-    store(memory.sum + i, splat(0.0f));
-    for (int d = 0; d < D; d++) store(memory.o + d * panel_rows + i, splat(0.0f));
+    store(memory.maximum + i, splat(sink));
+    store(memory.sum + i, splat(sink == -infinity() ? 0.0f : 1.0f));
+    for (int d = 0; d < head_dim; d++) store(memory.o() + d * panel_rows + i, splat(0.0f));
   }
-  const char *mask = problem.masked ? problem.mask.at(batch, head, 0) : nullptr;
-  attend_keys(problem, kv, mask, first, lead, memory);
+  MaskPlane plane = {};
+  if (problem.masked) plane.rows = problem.mask.at(batch, head, 0);
+  if (problem.blk.data != nullptr) {
+    plane.blk = problem.blk.data + batch * problem.blk.strides[0] + head * problem.blk.strides[1];
+  }
+  attend_keys(problem, kv, plane, panel, memory);
 
   if (problem.lse.data != nullptr) {
     const double scale = scores_are_plain(problem) ? problem.scale : 1.0;
     for (int64_t i = 0; i < count; i++) {
-      const int64_t lane = row + i - first;
+      const int64_t lane = row + i - panel.first;
       const double sum = memory.sum[lane];
       const float lse = sum == 0.0 ? -infinity() : float(memory.maximum[lane] * scale + __builtin_log(sum));
       store(problem.lse.at(batch, head, row + i), lse);
@@ -212,8 +146,8 @@ FA_NOINLINE void attend_panel(const PrefillProblem &problem, const KvHead &kv, i
     const vf sum = load<vf>(memory.sum + i);
     store(memory.factor + i, sum == 0.0f ? splat(0.0f) : 1.0f / sum);
   }
-  store_rows<elem, D>(memory.o, memory.factor, lead, first, problem.rows, problem.o.at(batch, head, 0),
-                      problem.o.strides[2]);
+  store_rows<elem>(memory.o(), head_dim, memory.factor, lead, panel.first, problem.rows, problem.o.at(batch, head, 0),
+                   problem.o.strides[2]);
 }
 
 }  // namespace fa::FA_ISA

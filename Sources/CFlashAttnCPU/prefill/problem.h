@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "../arguments.h"
-#include "../isa.h"
 
 namespace fa {
 
@@ -19,40 +18,40 @@ struct Operand {
   }
 };
 
+/// What is known of a tile of the mask beforehand. Tiles lie in planes, row by row.
+struct Blk {
+  enum Byte : uint8_t { skip = 0, mixed = 1, attended = 2 };
+
+  const uint8_t *data;  ///< null if nothing is known
+  int64_t strides[2];   ///< bytes, of batch and head
+  int64_t row_tiles;    ///< bytes in a row of a plane
+  int rows, keys;       ///< of a tile
+};
+
+/// Further from any key than any row is: a bound that does not bind.
+constexpr int64_t unbounded = int64_t(1) << 40;
+
 struct PrefillProblem {
   const char *kernel;  ///< host name
   const sm_executor *executor;
   Operand q, k, v, o;
   Operand mask;  ///< if `masked`
   Operand lse;   ///< data is null if it is not wanted
+  Blk blk;
+  const char *sinks;  ///< a float for each head, or null
   Elem mask_elem;
   bool masked;
-  bool causal;
-  int64_t causal_offset;     ///< row i attends keys up to i + causal_offset
+  int64_t lower, upper;      ///< row i attends keys i + lower ... i + upper
   int batches, heads, rows;  ///< those the grid covers
-  int keys;                  ///< those some row may attend, length and causality considered
+  int first_key, keys;       ///< some row may attend first_key ..< keys, length and bounds considered
   int group;                 ///< query heads per kv head
-  float scale, softcap;
+  int head_dim;
+  float scale;
+  float softcap;  ///< 0: none
 };
 
 /// Computes the problem. Null, or the text of an error with nothing written.
 using PrefillBody = const char *(*)(const PrefillProblem &problem);
-
-/// The implementation for one element type and head dimension.
-#if defined(__x86_64__)
-namespace avx512bf16 {
-PrefillBody prefill_body(Elem elem, int head_dim);
-}
-namespace avx512 {
-PrefillBody prefill_body(Elem elem, int head_dim);
-}
-namespace avx2 {
-PrefillBody prefill_body(Elem elem, int head_dim);
-}
-#endif
-namespace portable {
-PrefillBody prefill_body(Elem elem, int head_dim);
-}
 
 }  // namespace fa
 

@@ -15,6 +15,7 @@ constexpr int vector_registers = 16;
 namespace fa::FA_ISA {
 
 constexpr bool has_bf16_dot = false;
+constexpr bool has_scale_exp2 = false;
 
 FA_INLINE vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 

@@ -16,6 +16,10 @@ namespace fa::FA_ISA {
 
 FA_INLINE vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 
+constexpr bool has_scale_exp2 = true;
+FA_INLINE vf nearest(vf x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+FA_INLINE vf scale_exp2(vf x, vf n) { return _mm512_scalef_ps(x, n); }
+
 FA_INLINE vf f16_to_f32(vh x) { return _mm512_cvtph_ps(__builtin_bit_cast(__m256i, x)); }
 FA_INLINE vh f32_to_f16(vf x) {
   return __builtin_bit_cast(vh, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -4,15 +4,10 @@
 
 namespace fa::FA_ISA {
 
-/// 2^x for x <= 0: 0 for x <= -127, exactly 1 at 0, NaN for NaN. The relative error is 3e-6 at degree 4, 1e-7 at 5.
+/// 2^f for f in -0.5 ... 0.5, exactly 1 at 0. The relative error is 3e-6 at degree 4, 1e-7 at 5.
 template <int degree>
-FA_INLINE vf exp2_nonpositive(vf x) {
+FA_INLINE vf exp2_fraction(vf f) {
   static_assert(degree == 4 || degree == 5);
-  x = max(splat(-127.0f), x);
-  // Adding 3 * 2^22 leaves the nearest integer in the low bits; with 127 more they are 2^n's biased exponent.
-  const vf magic = splat(12582912.0f + 127.0f);
-  const vf shifted = x + magic;
-  const vf f = x - (shifted - magic);
   vf p;
   if constexpr (degree == 4) {
     p = fma(f, splat(0.009582852945f), splat(0.05590642616f));
@@ -24,8 +19,22 @@ FA_INLINE vf exp2_nonpositive(vf x) {
     p = fma(p, f, splat(0.2402224243f));
     p = fma(p, f, splat(0.6931470037f));
   }
-  p = fma(p, f, splat(1.0f));
-  return p * as_float(as_bits(shifted) << 23);
+  return fma(p, f, splat(1.0f));
+}
+
+/// 2^x for x <= 0: 0 for x far below -127, exactly 1 at 0, NaN for NaN.
+template <int degree>
+FA_INLINE vf exp2_nonpositive(vf x) {
+  if constexpr (has_scale_exp2) {
+    const vf n = nearest(x);
+    return scale_exp2(exp2_fraction<degree>(x - n), n);
+  } else {
+    x = max(splat(-127.0f), x);
+    // Adding 3 * 2^22 leaves the nearest integer in the low bits; with 127 more they are 2^n's biased exponent.
+    const vf magic = splat(12582912.0f + 127.0f);
+    const vf shifted = x + magic;
+    return exp2_fraction<degree>(x - (shifted - magic)) * as_float(as_bits(shifted) << 23);
+  }
 }
 
 FA_INLINE vf tanh(vf x) {

@@ -18,6 +18,7 @@ constexpr int vector_registers = 16;
 namespace fa::FA_ISA {
 
 constexpr bool has_bf16_dot = false;
+constexpr bool has_scale_exp2 = false;
 
 /// Fused where the machine has the instruction; calling a library function for it would cost more than it is worth.
 FA_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }

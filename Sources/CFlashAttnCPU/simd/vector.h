@@ -71,6 +71,12 @@ FA_INLINE vf dot_bf16(vf acc, vf a, vf b);
 /// Words of the pairs (low, high), rounded.
 FA_INLINE vf pair_bf16(vf low, vf high);
 
+/// Only where has_scale_exp2.
+/// The nearest integers; infinities are their own.
+FA_INLINE vf nearest(vf x);
+/// x * 2^n for integers n; 0 if n is -infinity, NaN x included.
+FA_INLINE vf scale_exp2(vf x, vf n);
+
 FA_INLINE vf bf16_to_f32(vh x) { return as_float(__builtin_convertvector(x, vu) << 16); }
 
 /// To nearest, ties to even; a NaN stays one.

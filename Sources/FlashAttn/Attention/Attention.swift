@@ -15,16 +15,22 @@ public struct Attention: Sendable {
   public var v: HostTensor
   /// As q; written.
   public var o: HostTensor
-  /// Rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k]; a size of 1 broadcasts any dimension but the last.
+  /// Rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k]; a size of 1 broadcasts, and strides may be any.
   /// Boolean (true attends) or of q's dtype (added to the scaled scores).
   public var mask: HostTensor?
+  /// float32 [heads]: a score of each head that joins the sum of every row and has no value.
+  public var sinks: HostTensor?
   /// float32 [batch, heads, q_len], contiguous; written: natural logarithm of each row's sum of exponentials.
   public var lse: HostTensor?
   public var layout = Layout.bhld
-  /// Row i attends keys 0 … i + queryOffset.
+  /// A row attends no key after its position.
   public var causal = false
-  /// kv_len − q_len if nil.
+  /// Keys a row attends before and after its position.
+  public var window = Window.unbounded
+  /// Position of the first row among the keys; kv_len − q_len if nil.
   public var queryOffset: Int?
+  /// Scores become softcap · tanh(score / softcap) before any mask; 0: as they are.
+  public var softcap: Float = 0
   /// 1 / √head_dim if nil.
   public var scale: Float?
 
@@ -39,13 +45,16 @@ public struct Attention: Sendable {
   public func callAsFunction(on device: Device) throws(FAError) {
     let problem = try problem()
     let tensors = try memory()
-    let plan = try FlashAttnPrefill.plan(problem)
+    let plan = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation).plan
+    guard !plan.steps.isEmpty else { return }
     var operands = HostOperands(device: device)
     defer { operands.recycle() }
     let buffers = try operands.bind(tensors)
     let encoder = try CommandEncoder(device: device)
-    // One dispatch on fresh buffers has nothing to be ordered against.
-    try plan.encode(into: encoder, registry: device.registry, buffers: buffers, tracked: false)
+    // The plan orders its own passes, and there is nothing else on fresh buffers to be ordered against.
+    try plan.encode(
+      into: encoder, registry: device.registry, buffers: buffers, scratch: try operands.scratch(plan.scratchBytes),
+      tracked: false)
     try encoder.commitAndWait()
     operands.copyOut()
   }
@@ -55,14 +64,14 @@ public struct Attention: Sendable {
   /// The kernel's problem, after checking that the tensors fit each other.
   func problem() throws(FAError) -> FlashAttnPrefill.Problem {
     let operation = Self.operation
-    try q.expectRank(4...4, operation, "q")
-    try k.expectRank(4...4, operation, "k")
-    try v.expectRank(4...4, operation, "v")
+    let (heads, length) = layout == .bhld ? (1, 2) : (2, 1)
+    try q.expectRank(4...4, operation, "q", lengths: [length])
+    try k.expectRank(4...4, operation, "k", lengths: [length])
+    try v.expectRank(4...4, operation, "v", lengths: [length])
     try q.expectDType([.f32, .f16, .bf16], operation, "q")
     try k.expectDType([q.dtype], operation, "k")
     try v.expectDType([q.dtype], operation, "v")
     try o.expectDType([q.dtype], operation, "o")
-    let (heads, length) = layout == .bhld ? (1, 2) : (2, 1)
     guard k.shape[0] == q.shape[0], k.shape[3] == q.shape[3] else {
       throw .invalid(
         operation, "k", expected: "batch \(q.shape[0]) and head_dim \(q.shape[3]) as q", got: "\(k.sizes)")
@@ -81,45 +90,57 @@ public struct Attention: Sendable {
     problem.batch = q.shape[0]
     problem.causal = causal
     problem.queryOffset = queryOffset
+    problem.window = window
+    problem.softcap = softcap
     func strides(_ tensor: HostTensor) -> Strides {
       Strides(batch: tensor.stride(0), head: tensor.stride(heads), row: tensor.stride(length))
     }
     problem.layout = .strided(q: strides(q), k: strides(k), v: strides(v), o: strides(o))
     if let mask { try addMask(mask, to: &problem) }
+    if let sinks { try addSinks(sinks, to: &problem) }
     if let lse { try addLSE(lse, to: &problem) }
     return problem
   }
 
   private func addMask(_ mask: HostTensor, to problem: inout FlashAttnPrefill.Problem) throws(FAError) {
     let operation = Self.operation
-    try mask.expectRank(2...4, operation, "mask")
+    try mask.expectRank(2...4, operation, "mask", lengths: Array(0..<4))
     try mask.expectDType([.bool, .u8, problem.dtype], operation, "mask")
     let full = [problem.batch, problem.heads, problem.queryLength, problem.keyLength]
     // Rank 3 has no head dimension.
     let dims = mask.rank == 3 ? [0, 2, 3] : Array(4 - mask.rank..<4)
-    var strides = [0, 0, 0, 1]
-    for (index, dim) in dims.enumerated() {
-      let size = mask.shape[index]
-      guard size == full[dim] || (size == 1 && dim != 3) else {
-        let expected = dims.map { $0 == 3 ? "\(full[$0])" : "\(full[$0]) or 1" }.joined(separator: ", ")
-        throw .invalid(operation, "mask", expected: "[\(expected)]", got: "\(mask.sizes)")
-      }
-      strides[dim] = mask.stride(index)
+    for (index, dim) in dims.enumerated() where mask.shape[index] != full[dim] && mask.shape[index] != 1 {
+      let expected = dims.map { "\(full[$0]) or 1" }.joined(separator: ", ")
+      throw .invalid(operation, "mask", expected: "[\(expected)]", got: "\(mask.sizes)")
     }
+    var strides = [0, 0, 0, 1]
+    let expanded = mask.expanded(to: problem.keyLength)
+    let bound = expanded.needsPacking ? expanded.packed : expanded
+    for (index, dim) in dims.enumerated() { strides[dim] = bound.stride(index) }
     problem.mask = mask.dtype == problem.dtype ? .additive : .bool
     problem.maskStrides = Strides(batch: strides[0], head: strides[1], row: strides[2])
   }
 
+  private func addSinks(_ sinks: HostTensor, to problem: inout FlashAttnPrefill.Problem) throws(FAError) {
+    let operation = Self.operation
+    try sinks.expectRank(1...1, operation, "sinks")
+    try sinks.expectDType([.f32], operation, "sinks")
+    guard sinks.shape[0] == problem.heads else {
+      throw .invalid(operation, "sinks", expected: "[\(problem.heads)], one for each head", got: "\(sinks.sizes)")
+    }
+    problem.sinks = true
+  }
+
   private func addLSE(_ lse: HostTensor, to problem: inout FlashAttnPrefill.Problem) throws(FAError) {
     let operation = Self.operation
-    try lse.expectRank(3...3, operation, "lse")
+    try lse.expectRank(3...3, operation, "lse", lengths: [2])
     try lse.expectDType([.f32], operation, "lse")
     let shape = SIMD4(problem.batch, problem.heads, problem.queryLength, lse.shape[3])
     let contiguous = HostTensor(data: nil, dtype: .f32, shape: [shape[0], shape[1], shape[2]])
     guard lse.shape == shape else {
       throw .invalid(operation, "lse", expected: "\(contiguous.sizes)", got: "\(lse.sizes)")
     }
-    for index in 0..<3 where lse.stride(index) != contiguous.stride(index) {
+    for index in 0..<3 where lse.stride(index) != contiguous.stride(index) && shape[2] > 0 {
       throw .invalid(operation, "lse", expected: "a contiguous tensor", got: "strides \(lse.strides)")
     }
     problem.lse = true
@@ -128,17 +149,21 @@ public struct Attention: Sendable {
   /// The tensors in the order of the kernel's operands, checked against overlap with what is written.
   func memory() throws(FAError) -> [HostOperand?] {
     let operation = Self.operation
-    func operand(_ tensor: HostTensor?, _ name: String, writes: Bool = false) throws(FAError) -> HostOperand? {
+    func operand(
+      _ tensor: HostTensor?, _ name: String, writes: Bool = false, packs: Bool = false
+    ) throws(FAError) -> HostOperand? {
       guard let tensor else { return nil }
       if writes, tensor.isReadOnly {
         throw .invalid(operation, name, expected: "a writable tensor", got: "a read-only one")
       }
-      return HostOperand(
-        name: name, tensor: tensor, bytes: try tensor.memory(operation, name), isWritten: writes)
+      let bytes = try tensor.memory(operation, name, packs: packs)
+      return bytes.isEmpty ? nil : HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: writes)
     }
+    let keys = k.shape[layout == .bhld ? 2 : 1]
     let operands = [
       try operand(q, "q"), try operand(k, "k"), try operand(v, "v"), try operand(o, "o", writes: true),
-      try operand(mask, "mask"), try operand(lse, "lse", writes: true),
+      try operand(mask?.expanded(to: keys), "mask", packs: true), nil, try operand(sinks, "sinks", packs: true),
+      try operand(lse, "lse", writes: true),
     ]
     for case let output? in operands where output.isWritten {
       for case let other? in operands where other.name != output.name && other.overlaps(output) {

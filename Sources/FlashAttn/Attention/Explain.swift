@@ -5,67 +5,101 @@ extension Attention {
     let copies = try memory().compactMap { $0 }.compactMap { operand in
       operand.reasonToCopy(on: device).map { reason in
         JSON.object([
-          ("operand", .string(operand.name)), ("bytes", .int(operand.bytes.count)), ("reason", .string(reason)),
+          ("operand", .string(operand.name)), ("bytes", .int(operand.count * operand.tensor.dtype.byteCount)),
+          ("reason", .string(reason)),
         ])
       }
     }
-    return try FlashAttnPrefill.report(
-      problem, operation: Self.operation, layout: layout == .bhld ? "bhld" : "blhd", copies: copies, on: device)
+    let choice = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation)
+    return choice.plan.report(
+      Self.operation, problem.json(layout: layout == .bhld ? "bhld" : "blhd"), rejected: choice.rejected,
+      copies: copies, on: device)
   }
 }
 
 extension FlashAttnPrefill {
-  /// The passes of `problem` as JSON, in the form of `Attention.explain`.
+  /// The pass of `problem` as JSON, in the form of `Attention.explain`.
   public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
-    let layout =
-      switch problem.layout {
-      case .headMajor: "bhld"
-      case .seqMajor: "blhd"
-      case .strided: "strided"
-      }
-    return try report(problem, operation: spec.name, layout: layout, copies: [], on: device)
+    try spec.report(problem, plan(problem), problem.json(), on: device)
   }
+}
 
-  static func report(
-    _ problem: Problem, operation: String, layout: String, copies: [JSON], on device: Device
-  ) throws(FAError) -> String {
-    let plan = try plan(problem)
-    return JSON.object([
+extension FlashAttnPrefillD512 {
+  /// The pass of `problem` as JSON, in the form of `Attention.explain`.
+  public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
+    try spec.report(problem, plan(problem, tuning: device.tuning), problem.json(), on: device)
+  }
+}
+
+extension FlashAttnPrefillBlk {
+  /// The pass of `problem` as JSON, in the form of `Attention.explain`.
+  public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
+    try spec.report(
+      problem, plan(problem),
+      .object([
+        ("batch", .int(problem.batch)), ("heads", .int(problem.heads)), ("q_len", .int(problem.queryLength)),
+        ("kv_len", .int(problem.keyLength)), ("dtype", .string("\(problem.dtype)")),
+        ("tile_rows", .int(problem.tileRows)), ("tile_keys", .int(problem.tileKeys)),
+      ]), on: device)
+  }
+}
+
+extension FlashAttnPrefillMask {
+  /// The pass of `problem` as JSON, in the form of `Attention.explain`.
+  public static func explain(_ problem: Problem, on device: Device) throws(FAError) -> String {
+    try spec.report(
+      problem, plan(problem),
+      .object([
+        ("q_len", .int(problem.queryLength)), ("kv_len", .int(problem.keyLength)),
+        ("dtype", .string("\(problem.dtype)")), ("q_offset", .int(problem.queryOffset)),
+        ("window", problem.window.map { .int($0) } ?? .null), ("causal", .bool(problem.causal)),
+      ]), on: device)
+  }
+}
+
+extension KernelSpec {
+  fileprivate func report(_ problem: Problem, _ plan: Plan, _ json: JSON, on device: Device) -> String {
+    let rejected = variants.compactMap { variant in
+      reason(against: variant, for: problem).map { rejection(variant, $0) }
+    }
+    return plan.report(name, json, rejected: rejected, copies: [], on: device)
+  }
+}
+
+extension Plan {
+  fileprivate func report(
+    _ operation: String, _ problem: JSON, rejected: [JSON], copies: [JSON], on device: Device
+  ) -> String {
+    JSON.object([
       ("operation", .string(operation)),
       ("device", .string(device.name)),
       ("backend", .string(Device.backend)),
       ("provider", .string(device.provider.rawValue)),
       ("isa", .string(device.provider == .native ? Device.instructionSet : "")),
-      ("problem", problem.json(layout: layout)),
-      ("passes", .array(plan.passes.map { $0.json(device) })),
-      ("rejected", .array(rejected(problem, plan))),
+      ("problem", problem),
+      ("passes", .array(passes.map { $0.json(device) })),
+      ("rejected", .array(rejected)),
       ("copies", .array(copies)),
-      ("scratch_bytes", .int(plan.scratchBytes)),
+      ("scratch_bytes", .int(scratchBytes)),
     ]).text
-  }
-
-  /// Why each of the other variants does not serve `problem`.
-  static func rejected(_ problem: Problem, _ plan: Plan) -> [JSON] {
-    let chosen = Set(plan.passes.map(\.kernel))
-    return spec.variants.filter { !chosen.contains($0.kernel) }.map { variant in
-      let reason =
-        variant.headDim != problem.headDim
-        ? "serves head_dim \(variant.headDim), not \(problem.headDim)"
-        : variant.dtype != problem.dtype
-          ? "serves \(variant.dtype), not \(problem.dtype)"
-          : "reads a mask of kind \(variant.mask.rawValue), and the problem's is \(problem.mask.rawValue)"
-      return .object([("kernel", .string(variant.kernel)), ("reason", .string(reason))])
-    }
   }
 }
 
 extension FlashAttnPrefill.Problem {
-  fileprivate func json(layout: String) -> JSON {
-    .object([
+  fileprivate func json(layout given: String? = nil) -> JSON {
+    let layout =
+      switch self.layout {
+      case .headMajor: "bhld"
+      case .seqMajor: "blhd"
+      case .strided: "strided"
+      }
+    return .object([
       ("batch", .int(batch)), ("heads", .int(heads)), ("kv_heads", .int(kvHeads)), ("head_dim", .int(headDim)),
       ("q_len", .int(queryLength)), ("kv_len", .int(keyLength)), ("dtype", .string("\(dtype)")),
-      ("causal", .bool(causal)), ("q_offset", .int(queryOffset ?? keyLength - queryLength)),
-      ("scale", .real(Double(scale))), ("mask", .string(mask.rawValue)), ("layout", .string(layout)),
+      ("causal", .bool(causal)), ("q_offset", .int(offset)),
+      ("window", .array([.int(window.left), .int(window.right)])),
+      ("scale", .real(Double(scale))), ("softcap", .real(Double(softcap))), ("mask", .string(mask.rawValue)),
+      ("sinks", .bool(sinks)), ("layout", .string(given ?? layout)),
     ])
   }
 }
@@ -81,7 +115,7 @@ extension Plan.Pass {
             .object([("index", .int($0.index)), ("name", .string($0.name)), ("value", $0.value.json)])
           })
       ),
-      ("threadgroups", .sizes(launch.grid)), ("threads", .sizes(launch.threads)),
+      ("threadgroups", .sizes(launch.grid)), ("threads", .sizes(tile.threads)),
       ("threadgroup_bytes", .array(launch.threadgroupBytes.map { .int($0) })), ("tile", tile.json),
     ])
   }

@@ -2,8 +2,17 @@
 struct HostOperand {
   let name: String
   let tensor: HostTensor
+  /// Where it lies.
   let bytes: UnsafeMutableRawBufferPointer
   let isWritten: Bool
+
+  /// Elements a buffer of it holds.
+  var count: Int {
+    guard needsPacking else { return bytes.count / tensor.dtype.byteCount }
+    return tensor.packed.sizes.reduce(1, *)  // no more than the elements it has
+  }
+
+  private var needsPacking: Bool { tensor.needsPacking }
 
   func overlaps(_ other: HostOperand) -> Bool {
     guard let mine = bytes.baseAddress, let theirs = other.bytes.baseAddress else { return false }
@@ -12,6 +21,7 @@ struct HostOperand {
 
   /// Why the device cannot use the memory as it is; nil where it can.
   func reasonToCopy(on device: Device) -> String? {
+    if needsPacking { return "its elements do not lie side by side along the last dimension, or strides are negative" }
     guard device.tuning.wrapsHostMemory else { return "wrapping host memory is switched off" }
     guard !Device.wrapsAnyAlignment else { return nil }
     let page = Device.pageBytes
@@ -31,6 +41,7 @@ struct HostOperands {
 
   let device: Device
   private var copies: [Copy] = []
+  private var borrowed: [Buffer] = []
 
   init(device: Device) { self.device = device }
 
@@ -48,14 +59,26 @@ struct HostOperands {
   }
 
   private mutating func bind(_ operand: HostOperand) throws(FAError) -> Buffer {
-    let count = operand.bytes.count / operand.tensor.dtype.byteCount
+    let count = operand.count
     if operand.reasonToCopy(on: device) == nil {
       return try device.wrap(
         operand.bytes, operand.tensor.dtype, [count], isReadOnly: !operand.isWritten)
     }
     let buffer = try device.staging.makeBuffer(operand.tensor.dtype, [count], zeroed: false)
     copies.append(Copy(operand: operand, buffer: buffer))
-    if !operand.isWritten { try buffer.write(UnsafeRawBufferPointer(operand.bytes)) }
+    if operand.tensor.needsPacking {
+      operand.tensor.pack(into: try buffer.hostPointer())
+    } else if !operand.isWritten {
+      try buffer.write(UnsafeRawBufferPointer(operand.bytes))
+    }
+    return buffer
+  }
+
+  /// Memory for the passes themselves; nil if they need none.
+  mutating func scratch(_ bytes: Int) throws(FAError) -> Buffer? {
+    guard bytes > 0 else { return nil }
+    let buffer = try device.staging.makeBuffer(.u8, [bytes], zeroed: false)
+    borrowed.append(buffer)
     return buffer
   }
 
@@ -85,6 +108,8 @@ struct HostOperands {
   /// Gives staging memory back; nothing may use it any more.
   mutating func recycle() {
     for copy in copies { try? device.staging.recycle(copy.buffer) }
+    for buffer in borrowed { try? device.staging.recycle(buffer) }
     copies.removeAll()
+    borrowed.removeAll()
   }
 }

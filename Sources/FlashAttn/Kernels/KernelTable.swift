@@ -1,7 +1,10 @@
 /// Every kernel family. A new room is one line here.
 enum KernelTable {
   static let rooms: [Room] = [
-    Room(FlashAttnPrefill.spec)
+    Room(FlashAttnPrefill.spec),
+    Room(FlashAttnPrefillD512.spec),
+    Room(FlashAttnPrefillBlk.spec),
+    Room(FlashAttnPrefillMask.spec),
   ]
 
   /// A spec without its problem's type.

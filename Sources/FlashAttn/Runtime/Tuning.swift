@@ -24,6 +24,28 @@ public struct Tuning: Sendable {
   public var wrapsHostMemory = true
   /// Record every command buffer's label and device time in `Profile`.
   public var profile = false
+  public var prefill = Prefill()
+
+  /// How `Attention` picks among the prefill kernels.
+  public struct Prefill: Sendable {
+    public enum Choice: String, Sendable {
+      case never = "0"
+      case always = "1"
+      case auto
+    }
+
+    static let defaultNSG = 8
+    /// Head dimension 512 in f16 and bf16 has a kernel of its own: `FlashAttnPrefillD512`.
+    public var d512 = true
+    /// Simdgroups of its threadgroups, 4 or 8.
+    public var nsg = defaultNSG
+    /// Whether a pass over a mask finds the tiles that attention may skip. `auto` goes by the sizes below.
+    public var blk = Choice.auto
+    /// The least rows and keys of a mask that is worth its own pass ...
+    public var blkLength = 256
+    /// ... and the least number of heads and batches that share each plane of it.
+    public var blkSharing = 2
+  }
 
   public init() {}
 
@@ -54,6 +76,19 @@ public struct Tuning: Sendable {
     try flag("PYFA_UNRETAINED_REFERENCES", \.unretainedReferences)
     try flag("PYFA_WRAP_HOST_MEMORY", \.wrapsHostMemory)
     try flag("PYFA_PROFILE", \.profile)
+    try flag("PYFA_PREFILL_D512", \.prefill.d512)
+    if let text = value("PYFA_PREFILL_NSG") {
+      guard let nsg = Int(text), FlashAttnPrefillD512.simdgroupCounts.contains(nsg) else {
+        throw .invalid("environment", "PYFA_PREFILL_NSG", expected: "4 or 8", got: text)
+      }
+      tuning.prefill.nsg = nsg
+    }
+    if let text = value("PYFA_PREFILL_BLK") {
+      guard let choice = Prefill.Choice(rawValue: text) else {
+        throw .invalid("environment", "PYFA_PREFILL_BLK", expected: "0, 1 or auto", got: text)
+      }
+      tuning.prefill.blk = choice
+    }
     return tuning
   }
 }

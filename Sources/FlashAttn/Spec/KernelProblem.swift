@@ -12,6 +12,10 @@ public enum Dim: String, Sendable, CaseIterable {
   case kL
   /// Head dimension.
   case D
+  /// Tiles of query rows, the ragged one included.
+  case NQ
+  /// Tiles of keys, the ragged one included.
+  case NK
 
   /// The argument that carries the size.
   var argument: String {
@@ -22,6 +26,8 @@ public enum Dim: String, Sendable, CaseIterable {
     case .qL: "q_len"
     case .kL: "kv_len"
     case .D: "head_dim"
+    case .NQ: "q_tiles"
+    case .NK: "k_tiles"
     }
   }
 }
@@ -54,8 +60,17 @@ public struct Strides: Hashable, Sendable {
 /// What a kernel is asked to compute, without any buffers.
 protocol KernelProblem: Sendable {
   var dtype: DType { get }
-  var mask: MaskKind { get }
+  /// Nil where the kernels do not differ by mask.
+  var maskKind: MaskKind? { get }
+  /// 0 for a size the problem does not have. Tiles are counted by `Sizes`.
   func size(of dim: Dim) -> Int
+  /// Whether there is nothing to compute.
+  var isEmpty: Bool { get }
+}
+
+extension KernelProblem {
+  var maskKind: MaskKind? { nil }
+  var isEmpty: Bool { false }
 }
 
 /// One instance of a kernel: what it serves, and how it cuts the problem.
@@ -63,22 +78,44 @@ struct Variant: Sendable {
   /// The name its instantiation has in the shader.
   let kernel: String
   let dtype: DType
-  let headDim: Int
-  /// The mask its instantiation reads; an additive one also serves problems without a mask.
-  let mask: MaskKind
-  let tile: Tile
+  /// Nil if it serves any.
+  var headDim: Int?
+  /// The mask its instantiation reads; an additive one also serves problems without a mask. Nil if that is all one.
+  var mask: MaskKind?
+  /// Nil where the problem says.
+  var tile: Tile?
 }
 
 /// A threadgroup's share: BQ query rows, BK keys at a time, by this many threads.
-struct Tile: Sendable {
+struct Tile: Hashable, Sendable {
   let BQ: Int
   let BK: Int
   let threads: Size3
+
+  /// Tiles of query rows, and of keys.
+  func count(rows: Int, keys: Int) -> (rows: Int, keys: Int) { (Self.ceil(rows, BQ), Self.ceil(keys, BK)) }
+
+  private static func ceil(_ size: Int, _ part: Int) -> Int { size / part + (size % part > 0 ? 1 : 0) }
 }
 
-/// What a variant's launch looks like for one problem.
+/// The sizes of a problem once its tile is known.
+struct Sizes<Problem: KernelProblem> {
+  let problem: Problem
+  let tile: Tile
+
+  func callAsFunction(_ dim: Dim) -> Int {
+    switch dim {
+    case .NQ: tiles.rows
+    case .NK: tiles.keys
+    default: problem.size(of: dim)
+    }
+  }
+
+  var tiles: (rows: Int, keys: Int) { tile.count(rows: problem.size(of: .qL), keys: problem.size(of: .kL)) }
+}
+
+/// What a kernel's launch looks like for one problem; the threads are the tile's.
 struct Launch: Sendable {
   var grid: Size3
-  var threads: Size3
   var threadgroupBytes: [Int] = []
 }

@@ -10,51 +10,67 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
   let blocks: [ParamBlock<Problem>]
   let constants: [ConstantRule<Problem>]
   let rules: [Rule<Problem>]
-  let launch: @Sendable (Problem, Variant) -> Launch
+  /// The tile of a problem where its variant leaves it open.
+  var tile: @Sendable (Problem) -> Tile? = { _ in nil }
+  let launch: @Sendable (Problem, Tile) -> Launch
   let op: OpKind
 
   /// The passes that compute `problem`, every size of it checked.
-  func plan(_ problem: Problem) throws(FAError) -> Plan {
-    for rule in rules { try rule.check(problem, name) }
-    let variant = try variant(for: problem)
+  ///
+  /// - Parameter caller: the operation that errors name; the room itself if nil.
+  func plan(_ problem: Problem, for caller: String? = nil) throws(FAError) -> Plan {
+    let operation = caller ?? name
+    for rule in rules { try rule.check(problem, operation) }
+    let variant = try variant(for: problem, operation)
+    let tile = try tile(of: variant, for: problem)
+    let sizes = Sizes(problem: problem, tile: tile)
     var requirements: [Plan.Operand] = []
     var bindings: [Plan.Binding] = []
     for operand in operands {
       let present = operand.isPresent(problem)
-      if present { bindings.append(Plan.Binding(slot: operand.slot, operand: requirements.count)) }
+      if present {
+        bindings.append(Plan.Binding(slot: operand.slot, operand: requirements.count, access: operand.access))
+      }
       requirements.append(
         Plan.Operand(
           name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: present,
-          byteCount: present ? try operand.byteCount(problem, name) : 0,
-          shape: present ? operand.shape.map(problem.size) : []))
+          byteCount: present ? try operand.byteCount(sizes, operation) : 0,
+          shape: present ? operand.shape.map { sizes($0) } : [], isTiled: operand.isTiled))
     }
-    let launch = launch(problem, variant)
+    guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
     let pass = Plan.Pass(
-      room: name, kernel: variant.kernel, tile: variant.tile, op: op,
-      constants: constants.map { Plan.Constant(name: $0.name, index: $0.index, value: $0.value(problem, variant)) },
-      blocks: blocks.filter { $0.isPresent(problem) }.map {
-        Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, variant))
-      },
-      bindings: bindings, launch: launch)
-    return Plan(operation: name, operands: requirements, steps: [.run(pass)])
+      room: name, kernel: variant.kernel, tile: tile, op: op,
+      constants: constants.map { Plan.Constant(name: $0.name, index: $0.index, value: $0.value(problem, tile)) },
+      blocks: blocks.filter { $0.isPresent(problem) }.map { Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, tile)) },
+      bindings: bindings, launch: launch(problem, tile))
+    return Plan(operation: operation, operands: requirements, steps: [.run(pass)])
+  }
+
+  func tile(of variant: Variant, for problem: Problem) throws(FAError) -> Tile {
+    guard let tile = tile(problem) ?? variant.tile else {
+      throw FAError(.internal, name, "tile", "\(variant.kernel) has no tile")
+    }
+    return tile
   }
 
   /// The instance that serves `problem`.
-  func variant(for problem: Problem) throws(FAError) -> Variant {
-    let ofDType = variants.filter { $0.dtype == problem.dtype }
+  func variant(for problem: Problem, _ operation: String) throws(FAError) -> Variant {
+    let (dtype, headDim) = (problem.dtype, problem.size(of: .D))
+    let mask = problem.maskKind == MaskKind.none ? .additive : problem.maskKind
+    for variant in variants
+    where variant.dtype == dtype && (variant.headDim == nil || variant.headDim == headDim) && variant.mask == mask {
+      return variant
+    }
+    let ofDType = variants.filter { $0.dtype == dtype }
     guard !ofDType.isEmpty else {
-      throw .unsupported(name, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(problem.dtype)")
+      throw .unsupported(operation, "dtype", expected: listed(variants.map { "\($0.dtype)" }), got: "\(dtype)")
     }
-    let headDim = problem.size(of: .D)
-    let ofHeadDim = ofDType.filter { $0.headDim == headDim }
-    guard !ofHeadDim.isEmpty else {
-      throw .unsupported(name, "head_dim", expected: listed(ofDType.map { "\($0.headDim)" }), got: "\(headDim)")
+    guard ofDType.contains(where: { $0.headDim == nil || $0.headDim == headDim }) else {
+      let served = ofDType.compactMap(\.headDim).map { "\($0)" }
+      throw .unsupported(operation, "head_dim", expected: listed(served), got: "\(headDim)")
     }
-    let mask = problem.mask == .none ? MaskKind.additive : problem.mask
-    guard let variant = ofHeadDim.first(where: { $0.mask == mask }) else {
-      throw .unsupported(name, "mask", expected: listed(ofHeadDim.map(\.mask.rawValue)), got: problem.mask.rawValue)
-    }
-    return variant
+    let served = ofDType.compactMap(\.mask?.rawValue)
+    throw .unsupported(operation, "mask", expected: listed(served), got: mask?.rawValue ?? "none")
   }
 
   /// "a, b or c", each once, in order of first appearance.
@@ -76,12 +92,12 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
   /// The bool constant that says it is there, nil if it always is.
   let guardConstant: Int?
   let isPresent: @Sendable (Problem) -> Bool
-  let bytes: @Sendable (Problem, Variant) -> [UInt8]
+  let bytes: @Sendable (Problem, Tile) -> [UInt8]
 
   init<Value: BitwiseCopyable>(
     slot: Int, name: String, type: String, guardConstant: Int? = nil,
     isPresent: @escaping @Sendable (Problem) -> Bool = { _ in true },
-    make: @escaping @Sendable (Problem, Variant) -> Value
+    make: @escaping @Sendable (Problem, Tile) -> Value
   ) {
     self.slot = slot
     self.name = name
@@ -89,7 +105,7 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
     byteCount = MemoryLayout<Value>.size
     self.guardConstant = guardConstant
     self.isPresent = isPresent
-    bytes = { problem, variant in withUnsafeBytes(of: make(problem, variant)) { Array($0) } }
+    bytes = { problem, tile in withUnsafeBytes(of: make(problem, tile)) { Array($0) } }
   }
 }
 
@@ -97,5 +113,5 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
 struct ConstantRule<Problem: KernelProblem>: Sendable {
   let index: Int
   let name: String
-  let value: @Sendable (Problem, Variant) -> ConstantValue
+  let value: @Sendable (Problem, Tile) -> ConstantValue
 }

@@ -25,8 +25,8 @@ extension KernelSpec {
 extension Variant {
   fileprivate var manifest: JSON {
     .object([
-      ("kernel", .string(kernel)), ("dtype", .string("\(dtype)")), ("head_dim", .int(headDim)),
-      ("mask", .string(mask.rawValue)), ("tile", tile.json),
+      ("kernel", .string(kernel)), ("dtype", .string("\(dtype)")), ("head_dim", headDim.map { .int($0) } ?? .null),
+      ("mask", mask.map { .string($0.rawValue) } ?? .null), ("tile", tile?.json ?? .null),
     ])
   }
 }

@@ -10,9 +10,9 @@ struct Operand<Problem: KernelProblem>: Sendable {
 
     func choices(_ problem: Problem) -> [DType] {
       switch self {
-      case .io: [problem.dtype]
+      case .io: problem.dtype == .bool ? [.bool, .u8] : [problem.dtype]
       case .fixed(let dtype): [dtype]
-      case .mask: problem.mask == .bool ? [.bool, .u8] : [problem.dtype]
+      case .mask: problem.maskKind == .bool ? [.bool, .u8] : [problem.dtype]
       }
     }
 
@@ -35,14 +35,19 @@ struct Operand<Problem: KernelProblem>: Sendable {
   var guardConstant: Int?
   var isPresent: @Sendable (Problem) -> Bool = { _ in true }
   /// Strides of a tensor of rank 4; contiguous if nil.
-  var strides: (@Sendable (Problem) -> Strides)?
+  var strides: (@Sendable (Sizes<Problem>) -> Strides)?
+
+  /// Whether the last two dimensions count tiles, so that only a buffer cut into the same tiles can serve.
+  var isTiled: Bool { shape.suffix(2) == [.NQ, .NK] }
 
   /// The bytes from the operand's first element to its last.
-  func byteCount(_ problem: Problem, _ operation: String) throws(FAError) -> Int {
-    let sizes = shape.map(problem.size)
+  func byteCount(_ all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {
+    let problem = all.problem
+    let sizes = shape.map { all($0) }
+    for size in sizes where size == 0 { return 0 }
     // Without overflow here no stride derived from the sizes has wrapped around.
     guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
-    if let strides = strides?(problem) {
+    if let strides = strides?(all) {
       let outer = [strides.batch, strides.head, strides.row]
       guard outer.allSatisfy({ $0 >= 0 }) else {
         throw .invalid(operation, "\(name)_strides", expected: "strides that are not negative", got: "\(outer)")
@@ -81,12 +86,12 @@ struct Rule<Problem: KernelProblem>: Sendable {
   let check: @Sendable (_ problem: Problem, _ operation: String) throws(FAError) -> Void
 
   /// Sizes from 1 to 2³¹ − 1, as the kernels' 32-bit parameters can carry.
-  static func sizes(_ dims: Dim...) -> Rule {
+  static func sizes(_ dims: Dim..., from least: Int = 1) -> Rule {
     Rule { problem, operation throws(FAError) in
       for dim in dims {
         let size = problem.size(of: dim)
-        guard (1...Int(Int32.max)).contains(size) else {
-          throw .invalid(operation, dim.argument, expected: "1 to \(Int32.max)", got: "\(size)")
+        guard (least...Int(Int32.max)).contains(size) else {
+          throw .invalid(operation, dim.argument, expected: "\(least) to \(Int32.max)", got: "\(size)")
         }
       }
     }

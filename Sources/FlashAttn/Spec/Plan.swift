@@ -1,13 +1,18 @@
 /// The passes that compute a problem, with every size checked: what will run, before it runs.
 public struct Plan: Sendable {
-  /// A buffer the caller brings.
+  /// A buffer the passes use.
   struct Operand: Sendable {
     let name: String
     let access: Access
     let dtypes: [DType]
     let isPresent: Bool
+    /// 0 where there are no elements; then the caller need not bring a buffer.
     let byteCount: Int
     let shape: [Int]
+    /// Whether a buffer of two dimensions or more must be cut into the same tiles: those of its last two.
+    var isTiled = false
+    /// Where it begins in the passes' scratch memory; nil if the caller brings it.
+    var scratchOffset: Int?
   }
 
   struct Constant: Sendable {
@@ -25,6 +30,8 @@ public struct Plan: Sendable {
     let slot: Int
     /// Index into the plan's operands.
     let operand: Int
+    /// How this pass uses it.
+    let access: Access
   }
 
   struct Pass: Sendable {
@@ -34,8 +41,14 @@ public struct Plan: Sendable {
     let op: OpKind
     let constants: [Constant]
     let blocks: [Block]
-    let bindings: [Binding]
+    var bindings: [Binding]
     let launch: Launch
+
+    func rebound(_ place: (Int) -> Int) -> Pass {
+      var pass = self
+      pass.bindings = bindings.map { Binding(slot: $0.slot, operand: place($0.operand), access: $0.access) }
+      return pass
+    }
   }
 
   enum Step: Sendable {
@@ -47,17 +60,59 @@ public struct Plan: Sendable {
   let operation: String
   let operands: [Operand]
   let steps: [Step]
+
   /// Temporary memory the passes share.
-  public var scratchBytes = 0
+  public var scratchBytes: Int {
+    operands.reduce(0) { total, operand in operand.scratchOffset.map { max(total, $0 + operand.byteCount) } ?? total }
+  }
 
   var passes: [Pass] { steps.compactMap { if case .run(let pass) = $0 { pass } else { nil } } }
 
+  /// `first`, then `self`, which reads what `first` writes to the operand called `name`: scratch memory from here on.
+  /// Other operands of the same name are one.
+  func after(_ first: Plan, through name: String) -> Plan {
+    var operands = operands
+    for index in operands.indices where operands[index].name == name { operands[index].scratchOffset = scratchEnd }
+    var place: [Int] = []
+    for operand in first.operands {
+      if let known = operands.firstIndex(where: { $0.name == operand.name }) {
+        place.append(known)
+      } else {
+        place.append(operands.count)
+        operands.append(operand)
+      }
+    }
+    let before = first.steps.map { step in
+      guard case .run(let pass) = step else { return step }
+      return .run(pass.rebound { place[$0] })
+    }
+    return Plan(operation: operation, operands: operands, steps: before + [.barrier] + steps)
+  }
+
+  /// Where more scratch memory may begin.
+  private var scratchEnd: Int {
+    (scratchBytes + Self.scratchAlignment - 1) / Self.scratchAlignment * Self.scratchAlignment
+  }
+
+  /// What Metal wants of a buffer's offset at most.
+  private static let scratchAlignment = 256
+
   /// Encodes every pass. Nothing is encoded if a buffer does not fit or a pipeline cannot be made.
   ///
-  /// - Parameter buffers: one for each operand, in order; nil where an optional one is absent.
+  /// - Parameters:
+  ///   - buffers: one for each operand, in order; nil where an optional one is absent, and for scratch memory.
+  ///   - scratch: at least `scratchBytes` of it, if any; for these passes alone until they have run.
   func encode(
-    into encoder: CommandEncoder, registry: KernelRegistry, buffers: [Buffer?], tracked: Bool = true
+    into encoder: CommandEncoder, registry: KernelRegistry, buffers: [Buffer?], scratch: Buffer? = nil,
+    tracked: Bool = true
   ) throws(FAError) {
+    var buffers = buffers
+    for (index, operand) in operands.enumerated() {
+      guard let offset = operand.scratchOffset else { continue }
+      guard let scratch else { throw .invalid(operation, "scratch", expected: "a buffer", got: "none") }
+      let part = try scratch.view(byteOffset: offset, shape: [operand.byteCount], dtype: .u8)
+      if index < buffers.count { buffers[index] = part } else { buffers.append(part) }
+    }
     try check(buffers)
     var dispatches: [(Dispatch?)] = []
     for step in steps {
@@ -79,12 +134,12 @@ public struct Plan: Sendable {
       pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
     var arguments = pass.blocks.map { Argument.bytes($0.slot, $0.bytes) }
     for binding in pass.bindings {
-      guard let buffer = buffers[binding.operand] else { continue }
-      arguments.append(.buffer(binding.slot, buffer, access: operands[binding.operand].access))
+      // A slot without elements is bound all the same; nothing is read through it.
+      guard let buffer = buffers[binding.operand] ?? buffers.lazy.compactMap({ $0 }).first else { continue }
+      arguments.append(.buffer(binding.slot, buffer, access: binding.access))
     }
     var dispatch = Dispatch(
-      kernel: pass.kernel, pipeline: pipeline, arguments: arguments, grid: pass.launch.grid,
-      threads: pass.launch.threads)
+      kernel: pass.kernel, pipeline: pipeline, arguments: arguments, grid: pass.launch.grid, threads: pass.tile.threads)
     dispatch.threadgroupBytes = pass.launch.threadgroupBytes
     dispatch.op = pass.op
     dispatch.tracked = tracked
@@ -99,7 +154,10 @@ public struct Plan: Sendable {
         }
         continue
       }
-      guard let buffer else { throw .invalid(operation, operand.name, expected: "a buffer", got: "none") }
+      guard let buffer else {
+        if operand.byteCount == 0 { continue }
+        throw .invalid(operation, operand.name, expected: "a buffer", got: "none")
+      }
       try buffer.checkUsable(operation, operand.name)
       if operand.access.writes { try buffer.checkWritable(operation, operand.name) }
       guard operand.dtypes.contains(buffer.dtype) else {
@@ -110,11 +168,24 @@ public struct Plan: Sendable {
           .invalidArgument, operation, operand.name,
           "needs \(operand.byteCount) bytes for \(operand.shape) \(buffer.dtype), got \(buffer.byteCount)")
       }
+      if operand.isTiled, operand.scratchOffset == nil { try checkTiles(operand, buffer) }
     }
     try checkAliases(buffers)
   }
 
-  /// Kernels may assume that what they write overlaps nothing else they are given.
+  /// Bytes of other tiles mean other keys, and no count of them would tell.
+  private func checkTiles(_ operand: Operand, _ buffer: Buffer) throws(FAError) {
+    let tiles = Array(operand.shape.suffix(2))
+    let fits =
+      buffer.shape.count < 2
+      ? buffer.byteCount <= FlashAttnPrefillBlk.rounded(operand.byteCount) : Array(buffer.shape.suffix(2)) == tiles
+    guard fits else {
+      throw .invalid(
+        operation, operand.name, expected: "\(tiles[0]) by \(tiles[1]) tiles, \(operand.byteCount) bytes",
+        got: "\(buffer.shape)")
+    }
+  }
+
   private func checkAliases(_ buffers: [Buffer?]) throws(FAError) {
     for (index, output) in operands.enumerated() where output.access.writes && output.isPresent {
       guard let written = buffers[index] else { continue }

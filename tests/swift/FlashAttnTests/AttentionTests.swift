@@ -71,7 +71,9 @@ final class AttentionTests: XCTestCase {
       ("k", { $0.k.shape[3] = 64 }), ("v", { $0.v.shape[2] = 3 }), ("o", { $0.o.shape[2] = 3 }),
       ("o", { $0.o.isReadOnly = true }), ("o", { $0.o.data = $0.q.data }), ("q", { $0.q.strides[3] = 2 }),
       ("q", { $0.q.data = $0.q.data.map { $0 + 1 } }), ("k", { $0.k.strides[2] = -32 }), ("q", { $0.q.data = nil }),
-      ("q", { $0.q.shape[2] = 0 }), ("scale", { $0.scale = .nan }), ("lse", { $0.lse = $0.v }),
+      ("q", { $0.q.shape[1] = 0 }), ("softcap", { $0.softcap = -1 }), ("window", { $0.window.left = -5 }),
+      ("sinks", { $0.sinks = HostTensor(data: $0.v.data, dtype: .f32, shape: [3]) }),
+      ("q_offset", { $0.queryOffset = 1 }), ("scale", { $0.scale = .nan }), ("lse", { $0.lse = $0.v }),
       ("mask", { $0.mask = HostTensor(data: $0.v.data, dtype: .bool, shape: [3, 4]) }),
       ("mask", { $0.mask = HostTensor(data: $0.v.data, dtype: .f16, shape: [4, 4]) }),
     ]

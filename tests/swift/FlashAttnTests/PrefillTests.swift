@@ -85,7 +85,7 @@ final class PrefillTests: XCTestCase {
   }
 
   func testGroupedHeadsAndExplicitOffsets() throws {
-    for (group, offset) in [(1, -5), (3, 0), (3, 7), (16, 11), (1, 100)] {
+    for (group, offset) in [(1, -5), (3, 0), (3, 7), (16, 11)] {
       var problem = FlashAttnPrefill.Problem(
         dtype: .f32, heads: group, kvHeads: 1, headDim: 32, queryLength: 37, keyLength: 48)
       problem.causal = true
@@ -132,9 +132,10 @@ final class PrefillTests: XCTestCase {
     let lse = problem.lse ? try device.makeBuffer(.f32, [B, H, qL]) : nil
     let encoder = try CommandEncoder(device: device)
     try FlashAttnPrefill.encode(
-      problem, q: try buffer(q, problem.dtype, device), k: try buffer(k, problem.dtype, device),
-      v: try buffer(v, problem.dtype, device), o: o,
-      mask: mask, lse: lse, into: encoder)
+      problem,
+      .init(
+        q: try buffer(q, problem.dtype, device), k: try buffer(k, problem.dtype, device),
+        v: try buffer(v, problem.dtype, device), o: o, mask: mask, lse: lse), into: encoder)
     try encoder.commitAndWait()
 
     let reference = oracle()

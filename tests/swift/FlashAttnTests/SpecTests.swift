@@ -21,12 +21,15 @@ final class SpecTests: XCTestCase {
     let plain = try pass(problem())
     XCTAssertEqual(plain.kernel, "flash_attn_prefill_f32_d64")
     XCTAssertEqual(plain.launch.grid, Size3(2, 8, 1))
-    XCTAssertEqual(plain.launch.threads, Size3(32, 4, 1))
+    XCTAssertEqual(plain.tile.threads, Size3(32, 4, 1))
     XCTAssertEqual(plain.bindings.map(\.slot), [0, 1, 2, 3])
     XCTAssertEqual(plain.blocks.map(\.slot), [4])
     XCTAssertEqual(
       try constants(problem()),
-      [200: .bool(false), 201: .bool(false), 300: .bool(false), 301: .bool(false), 306: .bool(false)])
+      [
+        200: .bool(false), 201: .bool(false), 300: .bool(false), 301: .bool(false), 303: .bool(false),
+        304: .bool(false), 306: .bool(false), 307: .bool(false), 308: .bool(false),
+      ])
     let full = problem {
       $0.dtype = .bf16
       $0.headDim = 32
@@ -35,15 +38,17 @@ final class SpecTests: XCTestCase {
       $0.batch = 3
       $0.causal = true
       $0.mask = .bool
+      $0.blk = true
+      $0.sinks = true
+      $0.softcap = 2
+      $0.window = Window(left: 5)
       $0.lse = true
     }
     XCTAssertEqual(try pass(full).kernel, "flash_attn_prefill_bf16_d32_boolmask")
     XCTAssertEqual(try pass(full).launch.grid, Size3(2, 8, 3))
-    XCTAssertEqual(try pass(full).bindings.map(\.slot), [0, 1, 2, 3, 6, 9])
-    XCTAssertEqual(try pass(full).blocks.map(\.slot), [4, 5])
-    XCTAssertEqual(
-      try constants(full),
-      [200: .bool(true), 201: .bool(true), 300: .bool(true), 301: .bool(true), 306: .bool(true)])
+    XCTAssertEqual(try pass(full).bindings.map(\.slot), [0, 1, 2, 3, 6, 7, 8, 9])
+    XCTAssertEqual(try pass(full).blocks.map(\.slot), [4, 5, 10, 11])
+    XCTAssertEqual(Set(try constants(full).values), [.bool(true)])
   }
 
   func testParamsCarryTheProblem() throws {
@@ -62,8 +67,8 @@ final class SpecTests: XCTestCase {
     XCTAssertTrue(params.K_strides == (50 * 2 * 64, 64, 2 * 64))
   }
 
-  func testOffsetIsHeldWithinWhatItCanMean() throws {
-    for (given, kept) in [(nil, 10), (3, 3), (-7, -7), (Int.max, 50), (Int.min, -40)] as [(Int?, Int32)] {
+  func testOffsetsReachTheKernelOrAreRefused() throws {
+    for (given, kept) in [(nil, 10), (3, 3), (-7, -7), (10, 10), (0, 0), (Int(Int32.min), .min)] as [(Int?, Int32)] {
       let problem = problem {
         $0.keyLength = 50
         $0.queryOffset = given
@@ -71,16 +76,46 @@ final class SpecTests: XCTestCase {
       let params = try pass(problem).blocks[0].bytes.withUnsafeBytes { $0.loadUnaligned(as: fa_attn_params.self) }
       XCTAssertEqual(params.qL_off, kept)
     }
+    for (keys, offset) in [(50, 11), (50, Int.max), (50, Int.min), (30, 1), (40, 1)] {
+      let error = thrown {
+        _ = try FlashAttnPrefill.plan(
+          problem {
+            $0.keyLength = keys
+            $0.queryOffset = offset
+          })
+      }
+      XCTAssertEqual(error.argument, "q_offset")
+    }
   }
 
   func testBadProblemsNameTheirArgument() {
     let cases: [(FAError.Code, String, (inout FlashAttnPrefill.Problem) -> Void)] = [
       (.invalidArgument, "batch", { $0.batch = 0 }), (.invalidArgument, "heads", { $0.heads = -1 }),
-      (.invalidArgument, "q_len", { $0.queryLength = 1 << 31 }), (.invalidArgument, "kv_len", { $0.keyLength = 0 }),
+      (.invalidArgument, "q_len", { $0.queryLength = 1 << 31 }), (.invalidArgument, "kv_len", { $0.keyLength = -1 }),
       (.invalidArgument, "kv_heads", { $0.kvHeads = 3 }), (.invalidArgument, "head_dim", { $0.headDim = .max }),
       (.invalidArgument, "scale", { $0.scale = .nan }), (.invalidArgument, "scale", { $0.scale = 0 }),
       (.invalidArgument, "scale", { $0.scale = .infinity }), (.unsupported, "head_dim", { $0.headDim = 48 }),
-      (.unsupported, "dtype", { $0.dtype = .i32 }),
+      (.unsupported, "dtype", { $0.dtype = .i32 }), (.invalidArgument, "softcap", { $0.softcap = -1 }),
+      (.invalidArgument, "softcap", { $0.softcap = .nan }), (.invalidArgument, "softcap", { $0.softcap = .infinity }),
+      (.invalidArgument, "window", { $0.window.left = -2 }),
+      (.invalidArgument, "window", { $0.window.right = 1 << 31 }),
+      (.invalidArgument, "blk", { $0.blk = true }), (.invalidArgument, "nsg", { $0.nsg = 4 }),
+      (.invalidArgument, "kv_capacity", { $0.kvCapacity = 39 }),
+      (.invalidArgument, "kv_capacity", { $0.kvCapacity = .max }),
+      (
+        .invalidArgument, "q_len",
+        {
+          $0.kvCapacity = 100
+          $0.keyLength = 39
+        }
+      ),
+      (
+        .invalidArgument, "q_offset",
+        {
+          $0.kvCapacity = 100
+          $0.queryOffset = -1
+        }
+      ),
       (
         .invalidArgument, "q",
         {
@@ -95,7 +130,8 @@ final class SpecTests: XCTestCase {
       XCTAssertEqual(error.argument, argument, "\(error)")
     }
     let error = thrown { _ = try FlashAttnPrefill.plan(problem { $0.headDim = 48 }) }
-    XCTAssertEqual(error.description, "flash_attn_prefill: head_dim: expected 32 or 64, got 48")
+    XCTAssertEqual(
+      error.description, "flash_attn_prefill: head_dim: expected 32, 64, 80, 96, 128, 192, 256 or 512, got 48")
   }
 
   func testOutputStridesKeepElementsApart() {
@@ -121,7 +157,8 @@ final class SpecTests: XCTestCase {
     let (v, o) = (try device.makeBuffer(.f32, [2, 40, 64]), try device.makeBuffer(.f32, [8, 40, 64]))
     let encoder = try CommandEncoder(device: device)
     func encode(k newK: Buffer? = nil, o newO: Buffer? = nil, mask: Buffer? = nil) throws {
-      try FlashAttnPrefill.encode(problem, q: q, k: newK ?? k, v: v, o: newO ?? o, mask: mask, into: encoder)
+      try FlashAttnPrefill.encode(
+        problem, .init(q: q, k: newK ?? k, v: v, o: newO ?? o, mask: mask), into: encoder)
     }
     let short = thrown { try encode(k: try device.makeBuffer(.f32, [2, 40, 63])) }
     XCTAssertEqual(
@@ -137,7 +174,7 @@ final class SpecTests: XCTestCase {
   func testManifestNamesEveryKernelOnce() {
     let kernels = KernelTable.rooms.flatMap(\.kernels)
     XCTAssertEqual(Set(kernels).count, kernels.count)
-    XCTAssertEqual(kernels.count, 12)
+    XCTAssertEqual(kernels.count, 48 + 4 + 4 + 4)
     for kernel in kernels { XCTAssertTrue(Library.manifest.contains("\"kernel\": \"\(kernel)\"")) }
   }
 

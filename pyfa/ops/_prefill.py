@@ -1,0 +1,263 @@
+"""What flash_attn_prefill and flash_attn_prefill_d512 share: the problem, its struct, and a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pyfa import _dtypes
+from pyfa._buffer import Buffer
+from pyfa._device import Device, KernelRegistry, default_device
+from pyfa._encoder import CommandEncoder
+from pyfa._errors import invalid
+from pyfa._explain import Explanation
+from pyfa._ffi import CData, check, choices, choose, ffi, integer, result, string
+from pyfa._handle import live
+from pyfa._window import Window, set_window
+from pyfa.ops import _operands
+from pyfa.ops._operands import Operand
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Layout = Literal["bhld", "blhd", "strided"]
+MaskKind = Literal["none", "additive", "bool"]
+
+_LAYOUTS = choices("fa_layout", "FA_LAYOUT_")
+_MASKS = choices("fa_mask_kind", "FA_MASK_")
+_BOOLS = (np.dtype(np.bool_), np.dtype(np.uint8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlashAttnPrefillProblem:
+    """Every parameter of the prefill operations.
+
+    Strides are in elements, between batches, heads and rows. Those of q, k, v and o are read with
+    ``layout="strided"`` only, those of the mask with ``mask_rank=0`` only, where 0 broadcasts.
+    """
+
+    batch: int
+    heads: int
+    kv_heads: int
+    """Divides `heads`."""
+    head_dim: int
+    q_len: int
+    """With 0 there is nothing to compute."""
+    kv_len: int
+    """With 0 the result is zeros."""
+    dtype: npt.DTypeLike
+    """Of q, k, v and o."""
+    kv_capacity: int = 0
+    """Keys each head of k and v has room for, of which the first `kv_len` are there; 0: `kv_len`."""
+    scale: float | None = None
+    """``1 / sqrt(head_dim)`` by default."""
+    softcap: float | None = None
+    """Scores become ``softcap * tanh(score / softcap)``."""
+    causal: bool = False
+    q_offset: int | None = None
+    """Position of the first row among the keys; ``kv_len - q_len`` by default."""
+    window: Window = None
+    """Keys before and after a row's position that it attends; -1 or None: all."""
+    layout: Layout = "bhld"
+    mask: MaskKind = "none"
+    mask_rank: int = 0
+    """2 for ``[q, k]``, 3 for ``[batch, q, k]``, 4 for ``[batch, heads, q, k]``, contiguous; 0: by `mask_strides`."""
+    has_blk: bool = False
+    has_sinks: bool = False
+    has_lse: bool = False
+    nsg: int | None = None
+    """Simdgroups of a threadgroup, 4 or 8; flash_attn_prefill_d512 only, which chooses by default."""
+    q_strides: Sequence[int] = (0, 0, 0)
+    k_strides: Sequence[int] = (0, 0, 0)
+    v_strides: Sequence[int] = (0, 0, 0)
+    o_strides: Sequence[int] = (0, 0, 0)
+    mask_strides: Sequence[int] = (0, 0, 0)
+    blk_strides: Sequence[int] = (0, 0)
+    """Bytes between the block bytes of batches and of heads; 0 broadcasts."""
+
+    @property
+    def o_shape(self) -> tuple[int, int, int, int]:
+        """Shape of the result in this layout."""
+        if self.layout == "blhd":
+            return self.batch, self.q_len, self.heads, self.head_dim
+        return self.batch, self.heads, self.q_len, self.head_dim
+
+
+def encode(operation: str, problem: FlashAttnPrefillProblem) -> CData:
+    """Make the header's struct of a problem."""
+    raw = ffi.new("fa_flash_attn_prefill_problem *")
+    names = ("batch", "heads", "kv_heads", "head_dim", "q_len", "kv_len", "kv_capacity")
+    _operands.set_sizes(operation, raw, problem, names)
+    raw.dtype = _dtypes.dtype_code(operation, "dtype", problem.dtype)
+    # A head_dim that gives no default scale is the library's to refuse.
+    scale = max(problem.head_dim, 1) ** -0.5 if problem.scale is None else problem.scale
+    _operands.number(operation, raw, "scale", scale)
+    _operands.number(operation, raw, "softcap", 0 if problem.softcap is None else problem.softcap)
+    raw.causal = bool(problem.causal)
+    if problem.q_offset is not None:
+        raw.has_q_offset, raw.q_offset = 1, integer(operation, "q_offset", problem.q_offset)
+    set_window(operation, raw, problem.window)
+    raw.layout = choose(operation, "layout", _LAYOUTS, problem.layout)
+    raw.mask = choose(operation, "mask", _MASKS, problem.mask)
+    raw.mask_rank = integer(operation, "mask_rank", problem.mask_rank, 32)
+    raw.has_blk, raw.has_sinks, raw.has_lse = bool(problem.has_blk), bool(problem.has_sinks), bool(problem.has_lse)
+    if problem.nsg is not None:
+        raw.nsg = integer(operation, "nsg", problem.nsg, 32)
+        if raw.nsg == 0:  # in the struct, that leaves the choice to the library
+            raise invalid(operation, "nsg", "4 or 8", "0")
+    for name in ("q_strides", "k_strides", "v_strides", "o_strides", "mask_strides", "blk_strides"):
+        _operands.set_strides(operation, raw, problem, name)
+    return raw
+
+
+def explain(operation: str, function: Any, problem: FlashAttnPrefillProblem, device: Device | None) -> Explanation:
+    """Ask the library what it would do."""
+    handle = live(device or default_device(), operation)
+    found = result("const char *", function, handle, encode(operation, problem))
+    return Explanation.from_json(string(found))
+
+
+@dataclass(kw_only=True)
+class Call:
+    """One call of a prefill operation: operands as they were given, and options that stand for a problem."""
+
+    operation: str
+    function: Any
+    q: Operand
+    k: Operand
+    v: Operand
+    out: Operand | None
+    mask: Operand | None
+    blk: Operand | None
+    sinks: Operand | None
+    lse: Buffer | bool | None
+    options: dict[str, Any]
+    kv_len: int | None
+    problem: FlashAttnPrefillProblem | None
+    encoder: CommandEncoder | None
+    registry: KernelRegistry | None
+    device: Device | None
+
+    def __call__(self) -> Any:
+        """Encode the call, and run it unless an encoder was given."""
+        operation = self.operation
+        target = _operands.output(operation, "out", self.out)
+        for name in "qkv":
+            _operands.checked(operation, name, getattr(self, name))
+        for name in ("mask", "blk", "sinks"):
+            if getattr(self, name) is not None:
+                _operands.checked(operation, name, getattr(self, name))
+        encoder = self.encoder or CommandEncoder(self.device or default_device())
+        on = encoder.device
+        wants_lse = self.lse is not None and self.lse is not False
+        problem = self.problem or self.problem_of_shapes(wants_lse)
+        raw = encode(operation, problem)
+        is_empty = problem.q_len == 0
+        if target is None and not is_empty:
+            target = Buffer.zeros(problem.o_shape, problem.dtype, device=on)
+        sums: Buffer | None = None
+        rows = (problem.batch, problem.heads, problem.q_len)
+        if wants_lse and not is_empty:
+            sums = self.lse if isinstance(self.lse, Buffer) else Buffer.zeros(rows, np.float32, device=on)
+        bound = {name: _operands.buffer_of(getattr(self, name), on) for name in ("q", "k", "v", "mask", "blk", "sinks")}
+        bound |= {"o": target, "lse": sums}
+        buffers = ffi.new("fa_flash_attn_prefill_buffers *")
+        for name, buffer in bound.items():
+            setattr(buffers, name, _operands.handle(buffer, operation))
+        registry = live(self.registry or on.registry, operation)
+        check(self.function(live(encoder, operation), registry, raw, buffers))
+        encoder.keep(*bound.values())
+        if self.encoder is None:
+            encoder.commit_and_wait()
+        results: list[Any] = [
+            self._result(target, self.out, problem.o_shape, self.q.dtype),
+            self._result(sums, self.lse, rows, np.dtype(np.float32)),
+        ]
+        return tuple(results) if wants_lse else results[0]
+
+    def _result(self, buffer: Buffer | None, given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        if buffer is None:
+            return np.empty(shape, dtype)  # nothing: no buffer is empty
+        return buffer if self.encoder is not None else _operands.given_back(buffer, given, self.q)
+
+    def problem_of_shapes(self, has_lse: bool) -> FlashAttnPrefillProblem:
+        """Read the sizes from the shapes; whether they fit is the library's to say, by the bytes it needs."""
+        operation = self.operation
+        q, k, v = self.q, self.k, self.v
+        dtype = _operands.element_type(q)
+        for name, operand in zip("qkv", (q, k, v), strict=True):
+            if len(operand.shape) != 4:
+                raise invalid(operation, name, "4 dimensions", str(len(operand.shape)))
+            if _operands.element_type(operand) != dtype:
+                raise invalid(operation, name, f"{dtype}, as q has", str(operand.dtype))
+        layout = self.options["layout"]
+        if layout not in ("bhld", "blhd"):
+            raise invalid(operation, "layout", "'bhld' or 'blhd' without a problem", repr(layout))
+        length, heads = (1, 2) if layout == "blhd" else (2, 1)
+        if k.shape[::3] != q.shape[::3]:
+            raise invalid(operation, "k", f"batch and head_dim {list(q.shape[::3])}", str(list(k.shape[::3])))
+        if v.shape != k.shape:
+            raise invalid(operation, "v", f"the shape of k, {list(k.shape)}", str(list(v.shape)))
+        kv_len = k.shape[length] if self.kv_len is None else integer(operation, "kv_len", self.kv_len)
+        sizes = (q.shape[0], q.shape[heads], q.shape[length], kv_len)
+        kind, rank, strides = self._mask(sizes, dtype)
+        return FlashAttnPrefillProblem(
+            batch=q.shape[0],
+            heads=q.shape[heads],
+            kv_heads=k.shape[heads],
+            head_dim=q.shape[3],
+            q_len=q.shape[length],
+            kv_len=kv_len,
+            dtype=dtype,
+            kv_capacity=0 if self.kv_len is None else k.shape[length],
+            mask=kind,
+            mask_rank=rank,
+            mask_strides=strides,
+            has_blk=self.blk is not None,
+            blk_strides=self._blk_strides(sizes),
+            has_sinks=self._has_sinks(sizes[1]),
+            has_lse=has_lse,
+            **self.options,
+        )
+
+    def _mask(
+        self, sizes: tuple[int, int, int, int], dtype: np.dtype[Any]
+    ) -> tuple[MaskKind, int, tuple[int, int, int]]:
+        """Return kind, mask_rank and mask_strides: the rank where nothing broadcasts within it, else strides."""
+        if self.mask is None:
+            return "none", 0, (0, 0, 0)
+        operation, shape = self.operation, tuple(self.mask.shape)
+        found = _operands.element_type(self.mask)
+        kind: MaskKind = "bool" if found in _BOOLS else "additive"
+        if kind == "additive" and found != dtype:
+            raise invalid(operation, "mask", f"bool, uint8 or {dtype}, as q has", str(found))
+        if isinstance(self.mask, np.ndarray) and shape[-1:] == (1,) and sizes[3] > 1:
+            # Kernels broadcast by strides, and neighbouring keys have none.
+            shape = (*shape[:-1], sizes[3])
+            self.mask = np.broadcast_to(self.mask, shape)
+        full = {2: sizes[2:], 3: (sizes[0], *sizes[2:]), 4: sizes}.get(len(shape))
+        if full is None or shape[-1] != full[-1] or any(a not in (1, b) for a, b in zip(shape, full, strict=True)):
+            expected = "[q, k], [batch, q, k] or [batch, heads, q, k], with 1 for what broadcasts"
+            raise invalid(operation, "mask", f"{expected}, of {list(sizes)}", str(list(shape)))
+        if shape == full:
+            return kind, len(shape), (0, 0, 0)
+        batch, head = _operands.plane_strides(shape)
+        return kind, 0, (batch, head, 0 if shape[-2] == 1 else shape[-1])
+
+    def _blk_strides(self, sizes: tuple[int, int, int, int]) -> tuple[int, int]:
+        if self.blk is None or len(self.blk.shape) < 2:
+            return 0, 0
+        shape = tuple(self.blk.shape)
+        full = {2: (), 3: sizes[:1], 4: sizes[:2]}.get(len(shape))
+        if full is None or any(a not in (1, b) for a, b in zip(shape, full, strict=False)):
+            expected = "[q tiles, k tiles], after [batch] or [batch, heads] of the problem or 1"
+            raise invalid(self.operation, "blk", expected, str(list(shape)))
+        return _operands.plane_strides(shape)
+
+    def _has_sinks(self, heads: int) -> bool:
+        if self.sinks is not None and tuple(self.sinks.shape) != (heads,):
+            raise invalid(self.operation, "sinks", f"[{heads}], one for each head", str(list(self.sinks.shape)))
+        return self.sinks is not None
