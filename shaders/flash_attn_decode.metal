@@ -66,12 +66,12 @@ inline fa::code_table table_at(int format, threadgroup const float *values, usho
 inline void stage_table(int format, threadgroup float *values, ushort thread_index, ushort threads) {
   const uint copies = copies_of(format);
   for (uint i = thread_index; i < fa::table_size(format) * copies / 4; i += threads) {
-    ((threadgroup float4 *)values)[i] = fa::centroid_of(format, i * 4 / copies);
+    ((threadgroup float4 *)values)[i] = float4(fa::centroid_of(format, i * 4 / copies));
   }
 }
 
-template <typename T, int D>
-[[ kernel, max_total_threads_per_threadgroup(D > 128 ? 128 : 256) ]] void flash_attn_decode(
+template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
+[[kernel, max_total_threads_per_threadgroup(SIMDGROUPS * 32)]] void flash_attn_decode(
     constant fa_decode_params &params [[buffer(0)]],
     device const T *Q [[buffer(1)]],                                            // [B, H, q_len, D]
     device const uchar *K [[buffer(2)]],                                        // [B, Hkv, cap, bytes of a row]
@@ -95,9 +95,13 @@ template <typename T, int D>
   const uint sequence = group.z / params.splits;
   const uint split = group.z % params.splits;
   const uint kv_head = group.y;
-  const uint kv_len = min(kv_lens[sequence], params.capacity);
   const uint first_column = group.x * 8;
-  const uint columns = min(params.heads / params.kv_heads * params.q_len - first_column, 8u);
+  const uint all_columns = params.heads / params.kv_heads * params.q_len;
+  if (first_column >= all_columns || kv_head >= params.kv_heads || sequence >= params.batch) {
+    return;
+  }
+  const uint columns = min(all_columns - first_column, 8u);
+  const uint kv_len = min(kv_lens[sequence], params.capacity);
   core mma;
   mma.locate(simdgroup, simdgroups, lane);
 
@@ -217,6 +221,9 @@ template <typename T, int D>
     ushort lane [[thread_index_in_simdgroup]]) {
   constexpr int E = D / 32;
   threadgroup float banks[7 * D];
+  if (group.x >= params.q_len || group.y >= params.heads || group.z >= params.batch) {
+    return;
+  }
   decode_query query;
   query.token = group.x;
   query.head = group.y;
@@ -225,9 +232,14 @@ template <typename T, int D>
   device const float2 *states = partial_states + query.row * params.splits;
 
   fa::online_softmax<float> total;
-  for (uint split = 0; split < params.splits; split++) {
-    fa::absorb(total, states[split]);
+  for (uint split = lane; split < params.splits; split += 32) {
+    total.maximum = max(total.maximum, states[split].y);
   }
+  total.maximum = simd_max(total.maximum);
+  for (uint split = lane; split < params.splits; split += 32) {
+    total.sum = fma(states[split].x, fa::share_of<float>(states[split].y, total.maximum), total.sum);
+  }
+  total.sum = simd_sum(total.sum);
   float x[E] = {};
   for (uint split = simdgroup; split < params.splits; split += simdgroups) {
     const float share = fa::share_of<float>(states[split].y, total.maximum);

@@ -139,28 +139,33 @@ struct decode_mma {
   /// `from` ... `to` - 1. All simdgroups of the threadgroup call this; `exchange` is for `slices` > 1.
   inline void attend(cache_rows k, cache_rows v, cache_slots slots, score_scale how, uint begin, uint end, uint2 from,
                      uint2 to, threadgroup float2 *exchange) {
+    const uint2 limit = metal::min(to, uint2(end));
     ushort parity = 0;
     for (uint base = begin; base < end; base += groups * keys) {
       const uint first = base + group * keys;
       if (slices == 1 && first >= end) {
         break;
       }
-      // A lane's key of a tile, and its two columns of V^T. The last key stands in for those beyond it.
+      // A lane's key of each tile, and its two columns of V^T. The last key stands in for those beyond it.
       ulong k_rows[tiles];
       ulong v_rows[tiles][2];
+      float k_factors[tiles];
+      float v_factors[tiles];
       FA_UNROLL
       for (int a = 0; a < tiles; a++) {
         const uint tile = first + a * 8;
         k_rows[a] = slots.row(metal::min(tile + row, end - 1));
         v_rows[a][0] = slots.row(metal::min(tile + col, end - 1));
         v_rows[a][1] = slots.row(metal::min(tile + col + 1, end - 1));
+        k_factors[a] = row_factor<D>(k_format, k.norms, k_rows[a], half_norms, slice, how.scale_factor_d512);
+        v_factors[a] = row_factor<D>(v_format, v.norms, k_rows[a], half_norms, slice, how.scale_factor_d512);
       }
 
       float2 s[tiles];
       scores(k, k_rows, s);
       FA_UNROLL
       for (int a = 0; a < tiles; a++) {
-        s[a] *= row_factor<D>(k_format, k.norms, k_rows[a], half_norms, slice, how.scale_factor_d512);
+        s[a] *= k_factors[a];
       }
       if (slices > 1) {
         add_slices(s, exchange + parity * (groups * slices * tiles * 32));
@@ -175,7 +180,7 @@ struct decode_mma {
         if (with_softcap && how.softcap > 0.0f) {
           s[a] = how.softcap * metal::precise::tanh(s[a] / how.softcap);
         }
-        s[a] = metal::select(float2(-INFINITY), s[a], uint2(key) >= from && uint2(key) < metal::min(to, uint2(end)));
+        s[a] = metal::select(float2(-INFINITY), s[a], uint2(key) >= from && uint2(key) < limit);
         top = metal::max(top, s[a]);
       }
       top = column_max(top);
@@ -191,7 +196,7 @@ struct decode_mma {
         s[a] = float2(softmax[0].weight(s[a].x), softmax[1].weight(s[a].y));
         softmax[0].sum += s[a].x;
         softmax[1].sum += s[a].y;
-        s[a] *= row_factor<D>(v_format, v.norms, k_rows[a], half_norms, slice, how.scale_factor_d512);
+        s[a] *= v_factors[a];
       }
       gather(v, v_rows, s);
     }

@@ -15,7 +15,7 @@ def attended(kv_len, q_len, token, mask_type=NO_MASK, window=0):
 
 
 def decode(
-    q, k, v, kv_lens, *, ring_starts=None, scale=None, mask_type=NO_MASK, window=0, softcap=0.0, sinks=None
+    q, k, v, kv_lens, *, ring_starts=None, scale=None, mask_type=NO_MASK, window=0, softcap=0.0, sinks=None, mask=None
 ):  # fmt: skip
     """Attention of the last queries of each sequence over its cache.
 
@@ -34,6 +34,8 @@ def decode(
         0 means none.
     sinks : array [H], optional
         Scores that join the denominator.
+    mask : function, optional
+        Takes a sequence's length and a query's number and returns a range of keys, in place of `mask_type`.
 
     Returns
     -------
@@ -50,7 +52,8 @@ def decode(
     sinks = np.full(heads, -np.inf) if sinks is None else np.asarray(sinks, np.float64)
     out, lse = np.zeros(q.shape), np.full(q.shape[:3], -np.inf)
     for b, h, t in np.ndindex(*q.shape[:3]):
-        keys = np.array(attended(kv_lens[b], q_len, t, mask_type, window), int)
+        keys = mask(kv_lens[b], t) if mask else attended(kv_lens[b], q_len, t, mask_type, window)
+        keys = np.array(keys, int)
         slots = (ring_starts[b] + keys) % capacity
         scores = k[b, h // group, slots] @ q[b, h, t] * scale
         if softcap > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pyfa
 
@@ -15,17 +16,20 @@ SCHEDULES = {
 }
 STRICT = {"SOFTMETAL_MODE": "strict"}
 CHECKED = {"SOFTMETAL_CHECK": "1"}
+# One thread at a time changes the environment.
+_ENVIRONMENT = threading.Lock()
 
 
 def shader_device(**options: str) -> pyfa.Device:
     """A device that runs shaders only, with options by the names of their environment variables."""
-    saved = {name: os.environ.get(name) for name in options}
-    os.environ.update(options)
-    try:
-        return pyfa.Device("shader")
-    finally:
-        for name, value in saved.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with _ENVIRONMENT:
+        saved = {name: os.environ.get(name) for name in options}
+        os.environ.update(options)
+        try:
+            return pyfa.Device("shader")
+        finally:
+            for name, value in saved.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

@@ -32,10 +32,9 @@ EACH = pytest.mark.parametrize("family", FAMILIES)
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled(request):
-    given = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
-    kernels = {
-        (call.params["family"], call.params["dim"]) for call in given if call and {"family", "dim"} <= set(call.params)
-    }
+    calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
+    given = [call.params for call in calls if call]
+    kernels = {(params["family"], params["dim"]) for params in given if {"family", "dim"} <= set(params)}
     compile_in_parallel(
         Problem(family, dim, kv_lens=(1,), capacity=1, nwg=nwg) for family, dim in sorted(kernels) for nwg in (1, 32)
     )
