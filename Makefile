@@ -14,6 +14,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.txt
+# As many processes as cores.
+PYTEST := $(BIN)/python -m pytest -n auto
 NATIVE := pyfa/_native
 HEADERS := flash_attn.h flash_attn_decode.h flash_attn_params.h
 
@@ -83,18 +85,19 @@ test-swift: need-swift ## Run the Swift tests
 .PHONY: test-py
 test-py: $(VENV)/.have-test $(VENV)/.have-demo lib ## Run the Python and drift tests and the doctests
 	@mkdir -p build
-	set -o pipefail; $(BIN)/python -m pytest $(PYTEST_ARGS) 2>&1 | tee build/test-py.log
+	set -o pipefail; $(PYTEST) $(PYTEST_ARGS) 2>&1 | tee build/test-py.log
 
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN_FLAGS))
 
-# Sanitizers see the C and C++ of the library, not its Swift nor the interpreter; they do not follow the executor's fibers.
+# Sanitizers see the C and C++ of the library, the executor of shaders included: not its Swift, nor compiled shaders, nor
+# the interpreter. Conformance tests would show them nothing new.
 .PHONY: test-asan
 test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the Python tests on a library built with sanitizers (Linux)
 	@scripts/need.sh swift
 	swift build $(ASAN_LIB_FLAGS)
 	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \
-	  scripts/with_sanitizers.sh $(BIN)/python -m pytest tests/python -o timeout=1800 --ignore-glob='*test_metal*' $(PYTEST_ARGS)
+	  scripts/with_sanitizers.sh $(PYTEST) tests/python -o timeout=1800 --ignore-glob='*test_metal_conformance*' $(PYTEST_ARGS)
 
 .PHONY: test-tsan
 test-tsan: need-swift ## Run the Swift tests with the thread sanitizer

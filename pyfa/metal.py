@@ -23,7 +23,6 @@ array([0., 2., 4., 6., 4.], dtype=float32)
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -36,12 +35,15 @@ from pyfa._buffer import Buffer
 from pyfa._constants import Constants
 from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._encoder import CommandEncoder
-from pyfa._errors import KernelNotFoundError, invalid
+from pyfa._errors import invalid
 from pyfa._ffi import ffi, integer
+from pyfa._reflection import FunctionConstant, KernelArgument, arguments, functions
 
 __all__ = [
     "Argument",
+    "FunctionConstant",
     "Kernel",
+    "KernelArgument",
     "Library",
     "bfloat",
     "boolean",
@@ -101,6 +103,8 @@ class Library:
     >>> library.kernel("fill")({0: x}, threadgroups=1, threads=1)
     >>> int(x[0])
     7
+    >>> library.function_names
+    ['fill']
     """
 
     def __init__(
@@ -116,9 +120,7 @@ class Library:
         self._device = device or default_device()
         self._registry = KernelRegistry(self._device)
         self._registry.register(_SOURCE, _definitions(operation, macros) + source)
-        # Looking for a name that no function can have compiles the source.
-        with contextlib.suppress(KernelNotFoundError):
-            self._registry.prepare("0")
+        self._functions = functions(self._registry, _SOURCE)  # compiles the source
 
     @property
     def device(self) -> Device:
@@ -129,6 +131,16 @@ class Library:
     def registry(self) -> KernelRegistry:
         """Where `CommandEncoder.dispatch` finds the kernels, for work of several dispatches."""
         return self._registry
+
+    @property
+    def function_names(self) -> list[str]:
+        """Host names of the kernels, in alphabetical order."""
+        return list(self._functions)
+
+    @property
+    def function_constants(self) -> dict[str, tuple[FunctionConstant, ...]]:
+        """The function constants that each kernel uses, by rising index."""
+        return dict(self._functions)
 
     def kernel(self, name: str, constants: Constants | None = None) -> Kernel:
         """Specialise a function and make it ready to run.
@@ -163,15 +175,20 @@ class Kernel:
     """A function of a `Library` with its function constants; made by `Library.kernel`, run by calling it."""
 
     def __init__(self, library: Library, name: str, constants: Constants | None = None) -> None:
-        library.registry.prepare(name, constants)
         self._library = library
         self._name = name
         self._constants = dict(constants or {})
+        self._arguments = arguments(library.registry, name, constants)
 
     @property
     def name(self) -> str:
         """Host name."""
         return self._name
+
+    @property
+    def arguments(self) -> tuple[KernelArgument, ...]:
+        """What the kernel takes under its constants: buffers, then threadgroup memory, each by slot."""
+        return self._arguments
 
     def __call__(
         self,

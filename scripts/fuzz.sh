@@ -18,7 +18,8 @@ done
 # One module with the sources: what is fuzzed is not public.
 swiftc -O -swift-version 6 -enable-upcoming-feature ExistentialAny -parse-as-library -module-name SoftMetal \
   -sanitize=fuzzer -whole-module-optimization -I Sources/CSoftMetal/include \
-  -o "$out/front_end" tests/fuzz/FrontEnd.swift $(find Sources/SoftMetal -name '*.swift') "$out"/objects/*.o -lstdc++
+  -o "$out/front_end" tests/fuzz/FrontEnd.swift tests/swift/SoftMetalTests/FrontEndExercise.swift \
+  $(find Sources/SoftMetal -name '*.swift') "$out"/objects/*.o -lstdc++
 
 exec "$out/front_end" "$out/corpus" tests/fuzz/corpus shaders -max_total_time="$seconds" -timeout=10 -max_len=40000 \
   -artifact_prefix="$out/"

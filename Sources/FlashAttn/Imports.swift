@@ -23,6 +23,25 @@ func describe(_ error: any Error) -> String {
   #endif
 }
 
+/// Whether a command buffer's error is a finding of SoftMetal's checks.
+func isShaderFinding(_ error: (any Error)?) -> Bool {
+  #if canImport(Metal)
+    false
+  #else
+    (error as? MTLCommandBufferError)?.isShaderFinding ?? false
+  #endif
+}
+
+/// The code for why Metal made no library, function or pipeline.
+func failureCode(_ error: any Error) -> FAError.Code {
+  switch (error as? MTLLibraryError)?.code {
+  case .unsupported: .unsupported
+  case .functionNotFound: .kernelNotFound
+  case .fileNotFound: .io
+  default: .compileFailed
+  }
+}
+
 /// An environment variable's value, nil when unset or empty.
 func environmentValue(_ name: String) -> String? {
   guard let text = getenv(name), text.pointee != 0 else { return nil }

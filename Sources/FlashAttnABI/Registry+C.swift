@@ -107,3 +107,31 @@ public func fa_registry_cached_count(_ registry: OpaquePointer!, _ out: UnsafeMu
     try store(UInt64(registry.cachedCount), out, "registry_cached_count")
   }
 }
+
+@c @implementation
+public func fa_registry_functions(
+  _ registry: OpaquePointer!, _ source: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<UnsafePointer<CChar>?>!
+) -> fa_status {
+  call { () throws(FAError) in
+    let operation = "registry_functions"
+    let registry = try FlashAttnABI.registry(registry, operation)
+    let list = try registry.functionsJSON(ofSource: try text(source, operation, "source"))
+    try store(cfa_keep_string(CFA_SLOT_REGISTRY_FUNCTIONS, list, list.utf8.count), out, operation)
+  }
+}
+
+@c @implementation
+public func fa_registry_arguments(
+  _ registry: OpaquePointer!, _ kernel: UnsafePointer<CChar>!, _ constants: UnsafePointer<fa_constant>!,
+  _ constant_count: Int32, _ out: UnsafeMutablePointer<UnsafePointer<CChar>?>!
+) -> fa_status {
+  call { () throws(FAError) in
+    let operation = "registry_arguments"
+    let registry = try FlashAttnABI.registry(registry, operation)
+    let pipeline = try registry.pipeline(
+      try text(kernel, operation, "kernel"),
+      constants: try FlashAttnABI.constants(constants, constant_count, operation))
+    let list = pipeline.argumentsJSON
+    try store(cfa_keep_string(CFA_SLOT_REGISTRY_ARGUMENTS, list, list.utf8.count), out, operation)
+  }
+}

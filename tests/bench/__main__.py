@@ -20,15 +20,17 @@ from rich.progress import track
 
 import pyfa
 
-from . import overhead, prefill, report
+from . import overhead, prefill, report, shader
 from .peak import Peak
 
 BUSY = 0.5  # load average for each core
+PARTS = ("prefill", "overhead", "shader")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print, and write bench.json and bench.png."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="only these of: %(choices)s")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats (default: %(default)s)")
     parser.add_argument("--block", type=float, default=0.05, help="seconds of each repeat (default: %(default)s)")
     parser.add_argument(
@@ -59,14 +61,26 @@ def main(argv: list[str] | None = None) -> int:
         console.print(f"[yellow]load {load:.1f}: other programs are running, so read ratios with care[/]")
     shapes = [shape for shape in prefill.SHAPES if not options.shapes or shape.name in options.shapes]
     problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes]
+    if "prefill" not in options.parts:
+        problems = []
     peak = Peak(options.output, device.isa, cores)
     results = [
         prefill.measure(shape, dtype, options.rounds, options.block, peak)
         for shape, dtype in track(problems, "prefill", console=console, transient=True)
     ]
-    console.print(report.prefill_table(results))
-    overheads = _overheads(options.output, options.rounds, options.block)
-    console.print(report.overhead_table(overheads))
+    if results:
+        console.print(report.prefill_table(results))
+    overheads = _overheads(options.output, options.rounds, options.block) if "overhead" in options.parts else []
+    if overheads:
+        console.print(report.overhead_table(overheads))
+    shaders, figures = [], []
+    # A GPU is no match for a loop of the processor, and compiles in its own way.
+    if "shader" in options.parts and device.backend == "SoftMetal":
+        with console.status("shaders"):
+            shaders = shader.measure(options.output, options.rounds, options.block)
+            figures = shader.figures(options.output, options.rounds, options.block)
+        console.print(report.shader_table(shaders))
+        console.print(report.figure_table(figures))
 
     record = {
         "machine": {"platform": platform.platform(), "cores": cores, "load": load, "device": asdict(device)},
@@ -74,13 +88,21 @@ def main(argv: list[str] | None = None) -> int:
         "rounds": options.rounds,
         "prefill": [result.record() for result in results],
         "overhead": [entry.record() for entry in overheads],
+        "shader": {
+            "kernels": [result.record() for result in shaders],
+            "figures": [figure.record() for figure in figures],
+        },
     }
     (options.output / "bench.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    report.save_plot(options.output / "bench.png", results)
-    console.print(f"written: {options.output / 'bench.json'}, {options.output / 'bench.png'}")
-    wrong = [result for result in results if not result.right]
-    for result in wrong:
-        print(f"wrong result: {result.shape} {result.dtype} differs by {result.difference:.2e}", file=sys.stderr)
+    written = [options.output / "bench.json"]
+    if results:
+        written.append(options.output / "bench.png")
+        report.save_plot(written[-1], results)
+    console.print(f"written: {', '.join(map(str, written))}")
+    wrong = [(f"{result.shape} {result.dtype}", result.difference) for result in results if not result.right]
+    wrong += [(f"shader {result.name}", result.difference) for result in shaders if not result.right]
+    for name, difference in wrong:
+        print(f"wrong result: {name} differs by {difference:.2e}", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 INCLUDE = HERE.parents[1] / "Sources" / "CFlashAttn" / "include"
 
 
-def measure(build: Path) -> dict[str, float]:
+def measure(directory: Path) -> dict[str, float]:
     """Return microseconds by case.
 
     "empty" encodes nothing, "prefill" the smallest attention there is, "noop" a kernel that does nothing; the last is
@@ -25,20 +25,25 @@ def measure(build: Path) -> dict[str, float]:
     RuntimeError
         There is no C compiler, or the program fails.
     """
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("clang")
-    if compiler is None:
-        raise RuntimeError("overhead.c needs a C compiler: set CC")
-    library = Path(pyfa.library_path).resolve()
-    program = build / "bench-overhead"
-    source = str(HERE / "overhead.c")
-    flags = ["-std=gnu17", "-O2", "-Wall", "-Wextra", f"-I{INCLUDE}", f"-Wl,-rpath,{library.parent}"]
-    _run([compiler, *flags, source, str(library), "-o", str(program)])
-    found: dict[str, float] = json.loads(_run([str(program)]))
+    found: dict[str, float] = json.loads(run([str(build(directory, "overhead"))]))
     return found
 
 
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def build(directory: Path, name: str) -> Path:
+    """Compile one of the C programs here against the loaded library."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("clang")
+    if compiler is None:
+        raise RuntimeError(f"{name}.c needs a C compiler: set CC")
+    library = Path(pyfa.library_path).resolve()
+    program = directory.resolve() / f"bench-{name}"
+    flags = ["-std=gnu17", "-O2", "-Wall", "-Wextra", f"-I{INCLUDE}", f"-Wl,-rpath,{library.parent}"]
+    run([compiler, *flags, str(HERE / f"{name}.c"), str(library), "-o", str(program)])
+    return program
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    """Return what a program prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} failed with {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -9,6 +9,7 @@ import matplotlib as mpl
 from rich.table import Table
 from rich.text import Text
 
+from . import shader
 from .prefill import TARGET, goal
 
 if TYPE_CHECKING:
@@ -89,6 +90,41 @@ def overhead_table(overheads: Sequence[Overhead]) -> Table:
         found = "not available" if entry.found is None else f"{entry.found:.2f}"
         target = "" if entry.target is None else f"{entry.target:g}"
         table.add_row(entry.name, found, target, mark(entry.met))
+    return table
+
+
+def shader_table(results: Sequence[shader.Result]) -> Table:
+    """Return the executor's times beside those of plain loops."""
+    target = f"at most {shader.SLOWDOWN:g} x the loop's time, {shader.SPEEDUP:g} x as fast on two threads"
+    table = Table(title=f"Shaders in lockstep against C++ loops ({target})", title_justify="left")
+    table.add_column("kernel")
+    for name in shader.NAMES:
+        table.add_column(f"{name}\nms", justify="right")
+    for name in ("x loop", "", "x on two", ""):
+        table.add_column(name, justify="right")
+    table.add_column("difference", justify="right")
+    for result in results:
+        times = [f"{1e3 * result.times[name].median:.2f}" for name in shader.NAMES]
+        slowdown = [f"{result.slowdown:.2f}", mark(result.slowdown <= shader.SLOWDOWN)]
+        speedup = [f"{result.speedup:.2f}", mark(result.speedup >= shader.SPEEDUP)]
+        difference = f"{result.difference:.1e}"
+        if not result.right:
+            difference = f"[bold red]WRONG[/] {difference}"
+        table.add_row(result.name, *times, *slowdown, *speedup, difference)
+    table.caption = f"loops: {' '.join(shader.LOOP_FLAGS)}"
+    return table
+
+
+def figure_table(figures: Sequence[shader.Figure]) -> Table:
+    """Return what running a shader costs besides its work."""
+    table = Table(title="Launching and compiling shaders", title_justify="left")
+    table.add_column("what")
+    table.add_column("found", justify="right")
+    table.add_column("target", justify="right")
+    table.add_column("")
+    for figure in figures:
+        found, target = f"{figure.found:.2f} {figure.unit}", f"{figure.target:g} {figure.unit}"
+        table.add_row(figure.name, found, target, mark(figure.met))
     return table
 
 

@@ -14,6 +14,8 @@ BUILT |= {"__pycache__", "_native", "build", "dist"}
 LEFTOVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|fatal" r"Error\(|\btry" r"!")
 MACHINE = re.compile(r"(?<![\w.$])/(?:Users|home|root|work|opt)/\w")
 LONGEST = 700
+# Damaged on purpose.
+CORPUS = ROOT / "tests" / "fuzz" / "corpus"
 
 
 def files():
@@ -29,6 +31,7 @@ def files():
         paths = [ROOT / line for line in listed.stdout.splitlines()]
     else:
         paths = [path for path in ROOT.rglob("*") if not BUILT & set(path.relative_to(ROOT).parts)]
+    paths = [path for path in paths if CORPUS not in path.parents]
     return sorted(path for path in paths if path.is_file() and path.suffix in TEXT)
 
 

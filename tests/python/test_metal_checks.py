@@ -79,6 +79,66 @@ def test_the_device_goes_on_after_a_finding(device):
     run(CLEAN[0][1], device)
 
 
+@pytest.mark.parametrize("wrong", [1, -17])
+def test_arrays_have_their_own_bounds(wrong, device):
+    """And not those of the pages they lie in."""
+    memory = np.zeros(4096, np.int32)
+    x = memory[32:48]  # as aligned as its memory, which goes on at both ends
+    library = pyfa.metal.Library(f"{TOP}  out[i] = x[int(i) + n]; //!\n}}\n", device=device)
+    arguments = {0: np.zeros(16, np.int32), 1: x}
+    room = {"threadgroups": 1, "threads": 16, "threadgroup_memory": {0: 256}}
+    library.kernel("k")(arguments | {2: 0}, **room)
+    with pytest.raises(pyfa.ShaderCheckError, match="of buffer 1, which has 64 bytes"):
+        library.kernel("k")(arguments | {2: wrong}, **room)
+
+
+TWO = """#include <metal_stdlib>
+using namespace metal;
+kernel void write(device int *out [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  out[i] = i; //!
+}
+kernel void read(device int *out [[buffer(0)]], device int *from [[buffer(1)]], uint i [[thread_position_in_grid]]) {
+  out[i] = from[i]; //!
+}
+"""
+
+
+@pytest.mark.parametrize("order", ["none", "barrier", "tracked"])
+def test_dispatches_of_an_encoder_race_without_a_barrier(order, device):
+    registry = pyfa.metal.Library(TWO, device=device).registry
+    x, y = (pyfa.Buffer.zeros(64, np.int32, device=device) for _ in range(2))
+    options = {"grid": 2, "threads": 32, "registry": registry, "tracked": order == "tracked"}
+
+    def work():
+        with pyfa.CommandEncoder(device) as encoder:
+            encoder.dispatch("write", {0: x}, writes=[0], **options)
+            if order == "barrier":
+                encoder.barrier()
+            encoder.dispatch("read", {0: y, 1: x}, writes=[0], **options)
+
+    if order != "none":
+        work()
+        assert y.read().tolist() == list(range(64))
+        return
+    with pytest.raises(pyfa.ShaderCheckError, match="data race on device memory") as caught:
+        work()
+    lines = [n for n, text in enumerate(TWO.split("\n"), 1) if text.endswith("//!")]
+    assert [f"program_source:{line} " in str(caught.value) for line in lines] == [True, True]
+    assert '"write"' in str(caught.value)
+    assert '"read"' in str(caught.value)
+
+
+def test_failures_have_their_exceptions(device):
+    """Told apart by what they are, whatever words are in them."""
+    library = pyfa.metal.Library("kernel void k(device int *x [[buffer(0)]]) { *x = 1; }", device=device)
+    with pytest.raises(pyfa.DeviceError, match="shader check: "), pyfa.CommandEncoder(device) as encoder:
+        encoder.dispatch("k", {}, grid=1, threads=1, registry=library.registry, label="shader check: ")
+    with shader_device(SOFTMETAL_CXX="/no/compiler/here") as lame, pytest.raises(pyfa.UnsupportedError):
+        pyfa.metal.Library("kernel void k() {}", device=lame)
+    with pytest.raises(pyfa.CompileError):
+        pyfa.metal.Library("kernel void k() { nothing; }", device=device)
+
+
 def test_without_checks_nothing_is_reported():
     with shader_device() as device:
         run("  row[i] = i;\n  out[i] = row[63 - i];", device)

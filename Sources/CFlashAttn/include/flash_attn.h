@@ -257,6 +257,12 @@ fa_status fa_registry_prepare(fa_registry *registry, const char *kernel, const f
 fa_status fa_registry_is_cached(fa_registry *registry, const char *kernel, const fa_constant *constants,
                                 int32_t constant_count, int32_t *out);
 fa_status fa_registry_cached_count(fa_registry *registry, uint64_t *out);
+// The kernels of a source, as JSON: [{"name", "constants": [{"index", "name", "type", "required"}]}]. Compiles it.
+fa_status fa_registry_functions(fa_registry *registry, const char *source, const char **out);
+// What a kernel takes, as JSON: [{"name", "kind": "buffer" or "threadgroup", "slot", "access": "read", "write" or
+// "read_write"}]. Compiles and caches it.
+fa_status fa_registry_arguments(fa_registry *registry, const char *kernel, const fa_constant *constants,
+                                int32_t constant_count, const char **out);
 
 // --------------------------------------------------------------------------------------------------------- encoder
 

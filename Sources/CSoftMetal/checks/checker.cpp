@@ -100,7 +100,7 @@ struct Checker::State {
     auto simdgroup = [this](const Access &access) { return access.lane / config.simd_width; };
     Relation relation = Relation::kSimdgroup;
     if (earlier.threadgroup != later.threadgroup)
-      relation = history.roster.EarlierDispatch(earlier.threadgroup).empty() ? Relation::kDispatch : Relation::kEncoder;
+      relation = history.roster.IsEarlier(earlier.threadgroup) ? Relation::kEncoder : Relation::kDispatch;
     else if (simdgroup(earlier) != simdgroup(later))
       relation = Relation::kThreadgroup;
     bool same_group = earlier.threadgroup == later.threadgroup;

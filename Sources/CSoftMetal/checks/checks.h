@@ -61,7 +61,7 @@ struct CheckedBuffer {
   void *base = nullptr;         ///< where the kernel sees them
   uint64_t bytes = 0;
   const void *host = nullptr;  ///< where the buffer really lies, if the kernel sees a copy (`CheckedMemory`); else null
-  uint8_t *initialised = nullptr;  ///< one bit for each byte from `base`, set if written; null: everything is
+  uint8_t *initialised = nullptr;  ///< one byte for each, not 0 once it was written; null: everything is
 };
 
 /// A piece of threadgroup memory with bounds of its own.

@@ -57,8 +57,11 @@ std::string Roster::Position(uint32_t threadgroup) const {
   return std::to_string(group.x) + "," + std::to_string(group.y) + "," + std::to_string(group.z);
 }
 
-std::string Roster::EarlierDispatch(uint32_t threadgroup) const {
-  if (dispatches_.empty() || threadgroup >= dispatches_.back().first) return std::string();
+bool Roster::IsEarlier(uint32_t threadgroup) const {
+  return !dispatches_.empty() && threadgroup < dispatches_.back().first;
+}
+
+std::string Roster::Kernel(uint32_t threadgroup) const {
   auto after = std::upper_bound(dispatches_.begin(), dispatches_.end(), threadgroup,
                                 [](uint32_t value, const Dispatch &dispatch) { return value < dispatch.first; });
   return after == dispatches_.begin() ? std::string() : (after - 1)->kernel;
@@ -85,8 +88,10 @@ std::vector<Finding> FindingLog::Sorted() const {
     bool far = relation == Relation::kDispatch || relation == Relation::kEncoder;
     auto party = [&](const Party &p, const SourceLine &at) {
       std::string text = std::string(Verb(p.kind)) + " at " + at.Text() + " by " + Who(p, far);
-      std::string earlier = far ? roster_->EarlierDispatch(p.actor.threadgroup) : std::string();
-      if (!earlier.empty()) text += " in an earlier dispatch of \"" + earlier + "\"";
+      if (relation == Relation::kEncoder) {
+        text += roster_->IsEarlier(p.actor.threadgroup) ? " in another dispatch, of \"" : " of \"";
+        text += roster_->Kernel(p.actor.threadgroup) + "\"";
+      }
       return text;
     };
     Line out;

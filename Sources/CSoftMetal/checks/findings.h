@@ -67,8 +67,9 @@ class Roster {
   }
   /// "3,0,0"
   std::string Position(uint32_t threadgroup) const;
-  /// Empty for the running dispatch.
-  std::string EarlierDispatch(uint32_t threadgroup) const;
+  bool IsEarlier(uint32_t threadgroup) const;
+  /// The kernel of the threadgroup's dispatch.
+  std::string Kernel(uint32_t threadgroup) const;
 
  private:
   struct Dispatch {

@@ -1,13 +1,12 @@
 #include "regions.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace softmetal::checks {
 namespace {
 
 uint64_t Number(const void *address) { return reinterpret_cast<uintptr_t>(address); }
-
-bool Written(const uint8_t *bits, uint64_t byte) { return bits[byte / 8] >> (byte % 8) & 1; }
 
 uint64_t LowestBit(uint64_t value) { return value & (~value + 1); }
 
@@ -33,31 +32,22 @@ std::string Region::Name() const {
 }
 
 void Region::MarkWritten(uint64_t address, uint64_t size) const {
-  if (written == nullptr) return;
-  uint64_t begin = address - base, end = begin + size;
-  while (begin < end && begin % 8 != 0) written[begin / 8] |= 1u << begin % 8, begin++;
-  for (; begin + 8 <= end; begin += 8) written[begin / 8] = 0xff;
-  for (; begin < end; begin++) written[begin / 8] |= 1u << begin % 8;
+  if (written != nullptr) std::memset(written + (address - base), 1, size);
 }
 
 bool Region::FindUnwritten(uint64_t address, uint64_t size, uint64_t *unwritten) const {
   if (written == nullptr) return false;
-  uint64_t start = address - base;
+  const uint8_t *bytes = written + (address - base);
   // Padding never comes first, and is shorter than the alignment of what follows it.
   constexpr uint64_t kMostAligned = 8;
   for (uint64_t i = 0; i < size;) {
-    if ((start + i) % 8 == 0 && size - i >= 8 && written[(start + i) / 8] == 0xff) {
-      i += 8;
-      continue;
-    }
-    if (Written(written, start + i)) {
-      i++;
-      continue;
-    }
+    const void *gap = std::memchr(bytes + i, 0, size - i);
+    if (gap == nullptr) return false;
+    i = static_cast<uint64_t>(static_cast<const uint8_t *>(gap) - bytes);
     uint64_t end = i + 1;
-    while (end < size && !Written(written, start + end)) end++;
+    while (end < size && bytes[end] == 0) end++;
     if (i == 0 || end - i >= std::min(LowestBit(end), kMostAligned)) {
-      *unwritten = start + i;
+      *unwritten = address - base + i;
       return true;
     }
     i = end;
@@ -77,16 +67,16 @@ Regions::Regions(const CheckerConfig &config) : placed_(config.memory != nullptr
     region.written = buffer.initialised;
     regions_.push_back(std::move(region));
   }
-  bits_.reserve(config.threadgroup.size());
+  written_.reserve(config.threadgroup.size());
   for (const ThreadgroupRegion &piece : config.threadgroup) {
-    bits_.emplace_back((piece.bytes + 7) / 8);
+    written_.emplace_back(piece.bytes);
     Region region;
     region.base = region.host = Number(piece.base);
     region.bytes = piece.bytes;
     region.threadgroup = true;
     region.slot = piece.slot;
     region.name = piece.name;
-    region.written = bits_.back().data();
+    region.written = written_.back().data();
     regions_.push_back(std::move(region));
   }
   std::sort(regions_.begin(), regions_.end(), [](const Region &a, const Region &b) {
@@ -141,7 +131,7 @@ void Regions::MarkWritten(const Region &region, uint64_t address, uint64_t size)
 }
 
 void Regions::ForgetThreadgroup() {
-  for (std::vector<uint8_t> &bits : bits_) std::fill(bits.begin(), bits.end(), 0);
+  for (std::vector<uint8_t> &written : written_) std::fill(written.begin(), written.end(), 0);
 }
 
 }  // namespace softmetal::checks

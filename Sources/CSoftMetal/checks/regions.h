@@ -17,7 +17,7 @@ struct Region {
   bool threadgroup = false;
   int32_t slot = -1;
   std::string name;
-  uint8_t *written = nullptr;  ///< one bit for each byte, or null: everything is
+  uint8_t *written = nullptr;  ///< one byte for each, not 0 if it is; null: everything is
 
   uint64_t End() const { return base + bytes; }
   bool Holds(uint64_t address, uint64_t size) const {
@@ -53,7 +53,7 @@ class Regions {
   };
   std::vector<Region> regions_;  // by base
   std::vector<Range> ignored_;
-  std::vector<std::vector<uint8_t>> bits_;
+  std::vector<std::vector<uint8_t>> written_;  // of threadgroup memory
   bool overlapping_ = false;
   bool placed_ = false;
   const Region *last_ = nullptr;

@@ -117,7 +117,8 @@ bool Shadow::Record(uint64_t address, uint64_t bytes, const uint8_t *data, Acces
     Page *page = FindPage(granule / kGranule / kPageGranules);
     if (page == nullptr) return false;
     uint32_t *head = &page->heads[granule / kGranule % kPageGranules];
-    if (!Touch(head, granule, data + (granule - address), now, knowledge)) return false;
+    const uint8_t *first_byte = granule < address ? data - first : data + (granule - address);
+    if (!Touch(head, granule, first_byte, now, knowledge)) return false;
   }
   return true;
 }

@@ -34,7 +34,7 @@ enum { SM_CHECKER_NONE = 0, SM_CHECKER_DEVICE = 1, SM_CHECKER_THREADGROUP = 2 };
 sm_checker *sm_checker_create(const char *kernel, uint32_t threads, uint32_t lockstep, uint64_t shadow_limit,
                               sm_check_history *history);
 void sm_checker_destroy(sm_checker *checker);
-/// Memory of the dispatch, before its first threadgroup. `initialised` has a bit for each byte, or is null.
+/// Memory of the dispatch, before its first threadgroup. `initialised` has a byte for each byte, or is null.
 void sm_checker_add_buffer(sm_checker *checker, uint32_t slot, void *data, uint64_t bytes, uint8_t *initialised);
 /// `slot` is -1 for variables declared in the shader.
 void sm_checker_add_threadgroup(sm_checker *checker, int32_t slot, void *data, uint64_t bytes);

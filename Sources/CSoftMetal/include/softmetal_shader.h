@@ -29,6 +29,9 @@ const sm_shader_file *sm_shader_files(uint32_t *count);
 /// runs on, so they belong to the key of a cached object.
 const char *const *sm_shader_flags(uint32_t checked, uint32_t *count);
 
+/// The file that this code was loaded from; null if the system cannot tell.
+const char *sm_shader_image(void);
+
 // Running
 
 typedef struct sm_shader sm_shader;
@@ -56,7 +59,20 @@ typedef struct sm_shader_options {
   uint32_t checked;     ///< not 0: watch every access (the shader must have been compiled for it)
   uint32_t reserved;
   sm_check_history *history;  ///< of the checked dispatches that this one may overlap, or null
+  /// By buffer slot, for the check: a byte for each bound one, not 0 once it was written, or null if all count as
+  /// written. Null if all slots are such.
+  uint8_t *const *initialised;
 } sm_shader_options;
+
+/// What kind of failure a dispatch ended with.
+enum {
+  SM_FAILURE_NONE = 0,
+  SM_FAILURE_OTHER = 1,
+  SM_FAILURE_TIME = 2,
+  SM_FAILURE_MEMORY = 3,
+  SM_FAILURE_STACK = 4,
+  SM_FAILURE_FINDING = 5  ///< of the checks
+};
 
 /// What happened in a dispatch.
 typedef struct sm_shader_stats {
@@ -64,6 +80,8 @@ typedef struct sm_shader_stats {
   uint64_t divergent;  ///< functions and barriers that only some of the live threads had come to
   uint64_t barriers;  ///< threadgroup barriers, once for each threadgroup
   uint64_t switches;  ///< fiber switches that took the scheduler's decision
+  uint32_t failure;  ///< SM_FAILURE_NONE if all is well
+  uint32_t reserved;
 } sm_shader_stats;
 
 /// Runs a dispatch. Null if all is well, else why not: a fault, the time limit, a finding (thread-local text). A

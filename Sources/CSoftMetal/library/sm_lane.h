@@ -7,7 +7,7 @@
 
 namespace softmetal {
 
-constexpr uint32_t kModuleABI = 1;
+constexpr uint32_t kModuleABI = 2;
 
 // The region. Guard pages lie below each stack; the records lie together, because at equal distances from their stacks
 // they would all share a few sets of the cache.
@@ -20,8 +20,17 @@ constexpr uint32_t kMostLanes = 1024, kSimdWidth = 32, kSlots = 31;
 struct Simdgroup;
 struct Threadgroup;
 
+/// What lanes exchange at one rendezvous. A slot of n bytes is at 32 n + id n, so that waiters of different sizes keep
+/// apart; behind the slots are three 8x8 matrices.
+struct alignas(64) Bank {
+  char result[64];
+  uint32_t active;  // who took part
+  alignas(64) char slots[4096 + 1024];
+};
+constexpr uint32_t kMatrixOffset = 4096;
+
 /// Computes what a rendezvous is for, once, from the slots of the `active` lanes.
-using Combine = void (*)(Simdgroup &simdgroup, char *slots, uint32_t active, char *result);
+using Combine = void (*)(Bank &bank, uint32_t active);
 
 /// What a lane waits for. If a simdgroup's lanes wait for different things, the lowest goes first: lockstep stores
 /// stand in divergent code that leads to the collectives, and those lead to the threadgroup's barriers.
@@ -46,21 +55,17 @@ struct alignas(64) Simdgroup {
   uint64_t site;    // of the lanes that wait; 0 if none does
   uint32_t mixed;   // not 0: they wait at different sites
   uint32_t direct;  // not 0: lanes run in rising order, and hand over to each other without asking the scheduler
-  uint32_t bank;    // slots that are being filled
-  uint32_t done;    // slots of the last rendezvous
+  // A lane that has read its result may fill the one bank while slower ones still read the other.
+  Bank *filling;  // for the next rendezvous
+  Bank *done;     // of the last one
   Lane *lanes;
   Threadgroup *threadgroup;
   uint64_t collectives, divergent;
-  uint32_t active[2];  // who took part, for each bank
   uint32_t index;      // in the threadgroup
   uint32_t parked;     // not 0: every live lane waits at a threadgroup barrier
   uint32_t members;    // lanes of this threadgroup
-  alignas(64) char result[2][64];
-  // A lane that has read its result may fill the other bank while slower ones still read this one. A slot of n bytes is
-  // at 32 n + id n, so that waiters of different sizes keep apart; behind them are three 8x8 matrices.
-  alignas(64) char slots[2][4096 + 1024];
+  Bank banks[2];
 };
-constexpr uint32_t kMatrixOffset = 4096;
 
 struct Threadgroup {
   char *statics;               // threadgroup variables of the kernel's body
@@ -162,7 +167,12 @@ inline __attribute__((always_inline)) void Switch(void **save, void *to) {
         "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5",
         "v6",
         "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",
-        "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+        "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
+#ifndef __APPLE__  // which keeps x18 to itself
+        ,
+        "x18"
+#endif
+  );
 #else
 #error "fibers are written for x86-64 and arm64"
 #endif

@@ -1,6 +1,5 @@
 // Mathematical, common and relational functions. All are computed in float and rounded once to half where the
-// arguments are half. fast:: and precise:: are the same functions, for
-// these are within the precise bounds already.
+// arguments are half. Those of fast:: and precise:: are the same, for these are within the precise bounds already.
 #pragma once
 
 /// The type a mathematical function of these computes in.
@@ -283,6 +282,20 @@ SM_STATIC bool any(const vec<bool, N> &x) {
 SM_STATIC bool all(bool x) { return x; }
 SM_STATIC bool any(bool x) { return x; }
 
+}  // namespace metal
+
+/// fast:: and precise:: are for float alone, so other scalars become that.
+template <typename T>
+SM_STATIC auto sm_widened(const T &x) {
+  if constexpr (sm_is_scalar<T>) {
+    return static_cast<float>(x);
+  } else {
+    return x;
+  }
+}
+
+namespace metal {
+
 // Declared one by one, so that they stay visible beside what a shader adds to these namespaces.
 // clang-format off
 #define SM_VARIANTS(X) \
@@ -291,16 +304,32 @@ SM_STATIC bool any(bool x) { return x; }
   X(asinh) X(acosh) X(atanh) X(sinpi) X(cospi) X(tanpi) X(pow) X(powr) X(atan2) X(fmod) \
   X(copysign) X(fdim) X(divide) X(step) X(fmax) X(fmin) X(fmax3) X(fmin3) X(fmedian3) X(max) \
   X(min) X(max3) X(min3) X(median3) X(abs) X(sign) X(fract) X(fma) X(mad) X(clamp) X(saturate) \
-  X(mix) X(smoothstep) X(ldexp) X(ilogb) X(frexp) X(modf) X(sincos) X(nextafter)
+  X(mix) X(smoothstep) X(ilogb) X(nextafter)
 // clang-format on
-#define SM_USING(name) using ::metal::name;
+#define SM_VARIANT(f)                                                       \
+  template <typename... A>                                                  \
+  SM_STATIC auto f(const A &...a) -> decltype(metal::f(sm_widened(a)...)) { \
+    return metal::f(sm_widened(a)...);                                      \
+  }
+// These take something that is no float, too.
+#define SM_OTHER_VARIANTS                         \
+  using metal::frexp;                             \
+  using metal::modf;                              \
+  using metal::sincos;                            \
+  template <typename T, typename I>               \
+  SM_STATIC auto ldexp(const T &x, I exponent) {  \
+    return metal::ldexp(sm_widened(x), exponent); \
+  }
 namespace precise {
-SM_VARIANTS(SM_USING)
-}
+SM_VARIANTS(SM_VARIANT)
+SM_OTHER_VARIANTS
+}  // namespace precise
 namespace fast {
-SM_VARIANTS(SM_USING)
-}
-#undef SM_USING
+SM_VARIANTS(SM_VARIANT)
+SM_OTHER_VARIANTS
+}  // namespace fast
+#undef SM_VARIANT
 #undef SM_VARIANTS
+#undef SM_OTHER_VARIANTS
 
 }  // namespace metal

@@ -15,7 +15,9 @@ struct sm_combined<A, B, true, true> {
 };
 template <typename A, typename S>
 struct sm_combined<A, S, true, false> {
-  typedef metal::conditional_t<sm_is_scalar<S>, metal::vec<sm_element<A>, sm_count<A>>, sm_none> type;
+  typedef metal::conditional_t<sm_is_scalar<S> && !sm_is_half_and_bfloat<sm_element<A>, S>,
+                               metal::vec<sm_element<A>, sm_count<A>>, sm_none>
+      type;
 };
 template <typename S, typename B>
 struct sm_combined<S, B, false, true> : sm_combined<B, S, true, false> {};

@@ -10,8 +10,9 @@ struct sm_quad_slots {
 template <typename T>
 SM_STATIC sm_quad_slots<T> sm_quad_meet(const T &value, uint32_t place) {
   softmetal::Lane *lane = softmetal::CurrentLane();
-  const uint32_t bank = sm_publish<sm_meet>(lane, value, place), first = lane->id & ~3u;
-  return {sm_slots<T>(lane->simdgroup->slots[bank]) + first, lane->simdgroup->active[bank] >> first & 15, lane->id & 3};
+  softmetal::Bank &bank = sm_publish<sm_meet>(lane, value, place);
+  const uint32_t first = lane->id & ~3u;
+  return {sm_slots<T>(bank) + first, bank.active >> first & 15, lane->id & 3};
 }
 template <typename F, typename T>
 SM_STATIC T sm_quad_reduce(const T &value, uint32_t place) {

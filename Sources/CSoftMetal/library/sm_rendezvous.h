@@ -22,10 +22,10 @@ SM_STATIC uint32_t sm_code_place() {
 }
 
 /// Waits until every lane of the simdgroup that has not returned waits somewhere. The last one to come computes what
-/// Operation is about and carries on; the others follow in turn. Returns the bank with the slots of this rendezvous.
+/// Operation is about and carries on; the others follow in turn. Returns the bank of this rendezvous.
 template <typename Operation>
-SM_STATIC uint32_t sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *simdgroup, uint32_t place,
-                                 softmetal::Wait wait = softmetal::kWaitCollective, uint32_t flags = 0) {
+SM_STATIC softmetal::Bank &sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *simdgroup, uint32_t place,
+                                         softmetal::Wait wait = softmetal::kWaitCollective, uint32_t flags = 0) {
   using namespace softmetal;
   const uint64_t site = uint64_t(place) << 32 | sm_code_place();
   if (simdgroup->site != site) {
@@ -41,44 +41,31 @@ SM_STATIC uint32_t sm_rendezvous(softmetal::Lane *lane, softmetal::Simdgroup *si
   lane->flags = flags;
   const uint32_t self = 1u << lane->id, ready = simdgroup->ready & ~self;
   simdgroup->ready = ready;
-  if (__builtin_expect(simdgroup->direct != 0, 1)) {
-    if (ready != 0) {
-      // Nearly always the next lane. As a branch, which the processor foresees, that lets it look for the stack after
-      // the next one before it knows who is ready.
-      const Lane *next = lane + 1;
-      if (__builtin_expect((ready & self << 1) == 0, 0)) {
-        next = simdgroup->lanes + __builtin_ctz(ready);
-        __asm__ volatile("" : "+r"(next));
-      }
-      Switch(&lane->stack, next->stack);
-      return simdgroup->done;
+  if (__builtin_expect((ready != 0) & (simdgroup->direct != 0), 1)) {
+    // Nearly always the next lane. As a branch, which the processor foresees, that lets it look for the stack after
+    // the next one before it knows who is ready.
+    const Lane *next = lane + 1;
+    if (__builtin_expect((ready & self << 1) == 0, 0)) {
+      next = simdgroup->lanes + __builtin_ctz(ready);
+      __asm__ volatile("" : "+r"(next));
     }
-    if (wait != kWaitThreadgroup && __builtin_expect(simdgroup->mixed == 0, 1)) {
-      const uint32_t bank = simdgroup->bank, alive = simdgroup->alive;
-      Operation::combine(*simdgroup, simdgroup->slots[bank], alive, simdgroup->result[bank]);
-      simdgroup->active[bank] = alive;
-      simdgroup->ready = alive;
-      simdgroup->site = 0;
-      simdgroup->done = bank;
-      simdgroup->bank = bank ^ 1;
-      ++simdgroup->collectives;
-      return bank;
-    }
+    Switch(&lane->stack, next->stack);
+    return *simdgroup->done;
   }
   softmetal_module.host->wait(lane);
-  return simdgroup->done;
+  return *simdgroup->done;
 }
 
 /// The slots of a bank, one for each lane.
 template <typename T>
-SM_STATIC T *sm_slots(char *bank) {
+SM_STATIC T *sm_slots(softmetal::Bank &bank) {
   static_assert(sizeof(T) <= 64, "a simdgroup function's value has at most 64 bytes");
-  return reinterpret_cast<T *>(bank + 32 * sizeof(T));
+  return reinterpret_cast<T *>(bank.slots + 32 * sizeof(T));
 }
 
 /// Nothing to compute: slots are read by the lanes themselves.
 struct sm_meet {
-  static void combine(softmetal::Simdgroup &, char *, uint32_t, char *) {}
+  static void combine(softmetal::Bank &, uint32_t) {}
 };
 #if SM_LOCKSTEP
 /// The simdgroup's lanes come to this store together, so none of them still reads what it overwrites.

@@ -11,9 +11,9 @@ constexpr bool sm_is_exchangeable = metal::is_arithmetic_v<E> && !metal::is_same
 
 /// Publishes `value`, meets the others, and returns the bank with everybody's slots.
 template <typename Operation, typename T>
-SM_STATIC uint32_t sm_publish(softmetal::Lane *lane, const T &value, uint32_t place) {
+SM_STATIC softmetal::Bank &sm_publish(softmetal::Lane *lane, const T &value, uint32_t place) {
   softmetal::Simdgroup *simdgroup = lane->simdgroup;
-  sm_slots<T>(simdgroup->slots[simdgroup->bank])[lane->id] = value;
+  sm_slots<T>(*simdgroup->filling)[lane->id] = value;
   return sm_rendezvous<Operation>(lane, simdgroup, place);
 }
 
@@ -72,7 +72,7 @@ struct sm_xor {
 /// Pairs lanes 16, 8, 4, 2 and 1 apart; without all 32 lanes, goes through those there are.
 template <typename T, typename F>
 struct sm_reduction {
-  static void combine(softmetal::Simdgroup &, char *bank, uint32_t active, char *result) {
+  static void combine(softmetal::Bank &bank, uint32_t active) {
     const T *slot = sm_slots<T>(bank);
     if (active == ~0u) {
       T t[16];
@@ -80,19 +80,19 @@ struct sm_reduction {
       for (int half = 8; half > 0; half >>= 1) {
         for (int i = 0; i < half; ++i) t[i] = F::of(t[i], t[i + half]);
       }
-      *reinterpret_cast<T *>(result) = t[0];
+      *reinterpret_cast<T *>(bank.result) = t[0];
       return;
     }
     T r = slot[__builtin_ctz(active)];
     for (uint32_t rest = active & (active - 1); rest != 0; rest &= rest - 1) r = F::of(r, slot[__builtin_ctz(rest)]);
-    *reinterpret_cast<T *>(result) = r;
+    *reinterpret_cast<T *>(bank.result) = r;
   }
 };
 
 /// Leaves each lane's part in its slot.
 template <typename T, typename F, bool Inclusive>
 struct sm_scan {
-  static void combine(softmetal::Simdgroup &, char *bank, uint32_t active, char *) {
+  static void combine(softmetal::Bank &bank, uint32_t active) {
     T *slot = sm_slots<T>(bank), sum = F::template identity<T>();
     for (uint32_t rest = active; rest != 0; rest &= rest - 1) {
       T &at = slot[__builtin_ctz(rest)];
@@ -104,40 +104,40 @@ struct sm_scan {
 };
 
 struct sm_votes {
-  static void combine(softmetal::Simdgroup &, char *bank, uint32_t active, char *result) {
+  static void combine(softmetal::Bank &bank, uint32_t active) {
     const uchar *slot = sm_slots<uchar>(bank);
     uint32_t votes = 0;
     for (int i = 0; i < 32; ++i) votes |= uint32_t(slot[i]) << i;
-    *reinterpret_cast<uint32_t *>(result) = votes & active;
+    *reinterpret_cast<uint32_t *>(bank.result) = votes & active;
   }
 };
 
 template <typename F, typename T>
 SM_STATIC T sm_reduce(const T &value, uint32_t place) {
   softmetal::Lane *lane = softmetal::CurrentLane();
-  const uint32_t bank = sm_publish<sm_reduction<T, F>>(lane, value, place);
-  return *reinterpret_cast<const T *>(lane->simdgroup->result[bank]);
+  softmetal::Bank &bank = sm_publish<sm_reduction<T, F>>(lane, value, place);
+  return *reinterpret_cast<const T *>(bank.result);
 }
 template <typename F, bool Inclusive, typename T>
 SM_STATIC T sm_prefix(const T &value, uint32_t place) {
   softmetal::Lane *lane = softmetal::CurrentLane();
-  const uint32_t bank = sm_publish<sm_scan<T, F, Inclusive>>(lane, value, place);
-  return sm_slots<T>(lane->simdgroup->slots[bank])[lane->id];
+  softmetal::Bank &bank = sm_publish<sm_scan<T, F, Inclusive>>(lane, value, place);
+  return sm_slots<T>(bank)[lane->id];
 }
 struct sm_ballot_result {
   uint32_t votes, active;
 };
 SM_STATIC sm_ballot_result sm_ballot(bool vote, uint32_t place) {
   softmetal::Lane *lane = softmetal::CurrentLane();
-  const uint32_t bank = sm_publish<sm_votes>(lane, uchar(vote), place);
-  return {*reinterpret_cast<const uint32_t *>(lane->simdgroup->result[bank]), lane->simdgroup->active[bank]};
+  softmetal::Bank &bank = sm_publish<sm_votes>(lane, uchar(vote), place);
+  return {*reinterpret_cast<const uint32_t *>(bank.result), bank.active};
 }
 /// Takes the value of lane `source(own id, participating lanes)`.
 template <typename T, typename Source>
 SM_STATIC T sm_permute(const T &value, uint32_t place, Source source) {
   softmetal::Lane *lane = softmetal::CurrentLane();
-  const uint32_t bank = sm_publish<sm_meet>(lane, value, place);
-  return sm_slots<T>(lane->simdgroup->slots[bank])[source(lane->id, lane->simdgroup->active[bank]) & 31];
+  softmetal::Bank &bank = sm_publish<sm_meet>(lane, value, place);
+  return sm_slots<T>(bank)[source(lane->id, bank.active) & 31];
 }
 template <typename T>
 struct sm_pair {
@@ -147,9 +147,9 @@ struct sm_pair {
 template <typename T, typename Source>
 SM_STATIC T sm_permute_fill(const T &data, const T &fill, uint32_t place, Source source) {
   softmetal::Lane *lane = softmetal::CurrentLane();
-  const uint32_t bank = sm_publish<sm_meet>(lane, sm_pair<T>{data, fill}, place);
+  softmetal::Bank &bank = sm_publish<sm_meet>(lane, sm_pair<T>{data, fill}, place);
   const uint32_t from = source(lane->id);
-  const sm_pair<T> &pair = sm_slots<sm_pair<T>>(lane->simdgroup->slots[bank])[from & 31];
+  const sm_pair<T> &pair = sm_slots<sm_pair<T>>(bank)[from & 31];
   return from < 32 ? pair.data : pair.fill;
 }
 

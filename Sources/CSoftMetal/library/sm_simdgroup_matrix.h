@@ -11,10 +11,10 @@ typedef float sm_float2 __attribute__((ext_vector_type(2)));
 /// The three operands as float; the sum replaces the third. Every product is added with one rounding, in the order of
 /// the inner dimension.
 struct sm_matrix_product {
-  static void combine(softmetal::Simdgroup &, char *bank, uint32_t, char *) {
-    const float *a = reinterpret_cast<const float *>(bank + softmetal::kMatrixOffset);
+  static void combine(softmetal::Bank &bank, uint32_t) {
+    const float *a = reinterpret_cast<const float *>(bank.slots + softmetal::kMatrixOffset);
     const sm_float8 *b = reinterpret_cast<const sm_float8 *>(a + 64);
-    sm_float8 *c = reinterpret_cast<sm_float8 *>(bank + softmetal::kMatrixOffset) + 16;
+    sm_float8 *c = reinterpret_cast<sm_float8 *>(bank.slots + softmetal::kMatrixOffset) + 16;
     for (int row = 0; row < 8; ++row) {
       sm_float8 sum = c[row];
       for (int k = 0; k < 8; ++k) sum = __builtin_elementwise_fma(sm_float8(a[row * 8 + k]), b[k], sum);
@@ -89,12 +89,12 @@ SM_STATIC void simdgroup_multiply_accumulate(simdgroup_matrix<TD, 8, 8> &d, cons
   softmetal::Lane *lane = softmetal::CurrentLane();
   softmetal::Simdgroup *simdgroup = lane->simdgroup;
   const uint32_t at = sm_matrix_row(lane->id) * 8 + sm_matrix_column(lane->id);
-  float *slot = reinterpret_cast<float *>(simdgroup->slots[simdgroup->bank] + softmetal::kMatrixOffset) + at;
+  float *slot = reinterpret_cast<float *>(simdgroup->filling->slots + softmetal::kMatrixOffset) + at;
   *reinterpret_cast<sm_float2 *>(slot) = __builtin_convertvector(a.elements.n, sm_float2);
   *reinterpret_cast<sm_float2 *>(slot + 64) = __builtin_convertvector(b.elements.n, sm_float2);
   *reinterpret_cast<sm_float2 *>(slot + 128) = __builtin_convertvector(c.elements.n, sm_float2);
-  const uint32_t bank = sm_rendezvous<sm_matrix_product>(lane, simdgroup, SM_PLACE);
-  const float *sum = reinterpret_cast<const float *>(simdgroup->slots[bank] + softmetal::kMatrixOffset) + at + 128;
+  softmetal::Bank &bank = sm_rendezvous<sm_matrix_product>(lane, simdgroup, SM_PLACE);
+  const float *sum = reinterpret_cast<const float *>(bank.slots + softmetal::kMatrixOffset) + at + 128;
   d.elements = vec<TD, 2>(TD(sum[0]), TD(sum[1]));
 }
 template <typename TD, typename TA, typename TB>

@@ -142,8 +142,11 @@ template <typename T>
 constexpr bool is_unsigned_v<T, true> = T(-1) > T(0);
 template <typename T>
 constexpr bool is_signed_v = is_arithmetic_v<T> && !is_unsigned_v<T>;
+// The compiler would make a bfloat of a float without being told to.
 template <typename F, typename T>
-constexpr bool is_convertible_v = __is_convertible_to(F, T);
+constexpr bool is_convertible_v =
+    __is_convertible_to(F, T) &&
+    !(__is_same(remove_cv_t<T>, bfloat) && is_floating_point_v<F> && !__is_same(remove_cv_t<F>, bfloat));
 template <typename T>
 constexpr bool is_scalar_v = is_arithmetic_v<T> || __is_enum(T) || __is_pointer(T);
 
@@ -181,7 +184,7 @@ constexpr bool is_void_v = __is_void(T);
 template <typename T>
 constexpr bool is_const_v = __is_const(T);
 template <typename F, typename T>
-struct is_convertible : bool_constant<__is_convertible_to(F, T)> {};
+struct is_convertible : bool_constant<is_convertible_v<F, T>> {};
 template <typename B, typename D>
 struct is_base_of : bool_constant<__is_base_of(B, D)> {};
 template <typename B, typename D>
@@ -223,31 +226,19 @@ using _disjunction = disjunction<B...>;
 
 }  // namespace metal
 
-/// The type in which an operator combines two scalars.
 template <typename A, typename B>
-using sm_common = metal::decay_t<decltype(true ? metal::declval<A>() : metal::declval<B>())>;
+constexpr bool sm_is_half_and_bfloat = (metal::is_same_v<A, half> && metal::is_same_v<B, bfloat>) ||
+                                       (metal::is_same_v<A, bfloat> && metal::is_same_v<B, half>);
+/// The type in which an operator combines two scalars; half and bfloat have none.
+template <typename A, typename B>
+using sm_common = metal::enable_if_t<!sm_is_half_and_bfloat<A, B>,
+                                     metal::decay_t<decltype(true ? metal::declval<A>() : metal::declval<B>())>>;
 
-template <typename T, int Bytes>
-struct sm_sized;
-template <typename T>
-struct sm_sized<T, 1> {
-  typedef uchar type;
-};
-template <typename T>
-struct sm_sized<T, 2> {
-  typedef ushort type;
-};
-template <typename T>
-struct sm_sized<T, 4> {
-  typedef uint type;
-};
-template <typename T>
-struct sm_sized<T, 8> {
-  typedef ulong type;
-};
 /// The unsigned integer as large as T.
 template <typename T>
-using sm_bits = typename sm_sized<T, sizeof(T)>::type;
+using sm_bits = metal::conditional_t<
+    sizeof(T) == 1, uchar,
+    metal::conditional_t<sizeof(T) == 2, ushort, metal::conditional_t<sizeof(T) == 4, uint, ulong>>>;
 
 /// Metal's conversion between scalars: a number that does not fit in an integer becomes the nearest that does, NaN 0.
 template <typename To, typename From>

@@ -49,6 +49,7 @@
 #include "sm_vector.h"
 #include "sm_integer.h"
 #include "sm_math.h"
+#include "sm_packing.h"
 #include "sm_geometry.h"
 #include "sm_matrix.h"
 #include "sm_lane.h"
@@ -56,10 +57,12 @@
 #include "softmetal_checked.h"
 #include "sm_rendezvous.h"
 #include "sm_simd.h"
+#include "sm_builtins.h"
 #include "sm_quad.h"
 #include "sm_simdgroup_matrix.h"
 #include "sm_atomic.h"
 #include "sm_array.h"
+#include "sm_logging.h"
 #include "sm_kernel.h"
 // clang-format on
 // clang-format on

@@ -37,6 +37,7 @@ std::unique_ptr<CheckedDispatch> CheckedDispatch::Create(const Dispatch &dispatc
     buffer.base = self->buffers_[i].data;
     buffer.bytes = d.buffers[i].bytes;
     buffer.host = d.buffers[i].data;
+    if (dispatch.options().initialised != nullptr) buffer.initialised = dispatch.options().initialised[i];
     config.buffers.push_back(std::move(buffer));
   }
   config.threadgroup = self->regions_;
@@ -59,11 +60,9 @@ void CheckedDispatch::Poison() const {
   for (const ThreadgroupRegion &region : regions_) std::memset(region.base, 0xff, region.bytes);
 }
 
-std::string CheckedDispatch::Finish(std::string error) {
-  std::string report = checker_->Report();
+std::string CheckedDispatch::Finish() {
   memory_.CopyBack();
-  if (report.empty() || error.empty()) return report.empty() ? error : report;
-  return report + "\n" + error;
+  return checker_->Report();
 }
 
 }  // namespace softmetal

@@ -20,8 +20,8 @@ class CheckedDispatch {
   Checker *checker() { return &*checker_; }
   void Bind(Threadgroup &group) const;
   void Poison() const;
-  /// Writes results back. The findings, and `error` behind them.
-  std::string Finish(std::string error);
+  /// Writes results back. The findings, if there are any.
+  std::string Finish();
 
  private:
   CheckedDispatch() = default;

@@ -195,7 +195,7 @@ void Context::Place(uint64_t threadgroup) {
     simdgroup.site = 0;
     simdgroup.mixed = simdgroup.parked = 0;
     simdgroup.direct = order_ == SM_ORDER_FORWARD && interleave_ == 0 && checker_ == nullptr;
-    simdgroup.bank = simdgroup.done = 0;
+    simdgroup.filling = simdgroup.done = simdgroup.banks;
     simdgroup.collectives = simdgroup.divergent = 0;
   }
   for (uint32_t i = 0; i < lane_count_; ++i) {

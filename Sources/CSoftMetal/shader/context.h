@@ -94,6 +94,7 @@ class Context {
   template <typename Tell>
   void Check(Tell tell);
   void ReleaseBarrier();
+  static void Complete(Simdgroup &simdgroup, const Lane &one, uint32_t group);
   uint32_t Random(uint32_t below);
 
   char *base() const { return reinterpret_cast<char *>(const_cast<Context *>(this)); }

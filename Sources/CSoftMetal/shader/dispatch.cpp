@@ -65,8 +65,12 @@ std::string Dispatch::Refusal() {
 
 std::string Dispatch::Run() {
   const std::string name = std::string("kernel '") + module_.name + "': ";
+  stats_.failure = SM_FAILURE_OTHER;  // until the end is reached
   if (std::string refusal = Refusal(); !refusal.empty()) return name + refusal;
-  if (total_ == 0) return {};
+  if (total_ == 0) {
+    stats_.failure = SM_FAILURE_NONE;
+    return {};
+  }
   if (options_.checked != 0) {
     checked_ = CheckedDispatch::Create(*this);
     if (checked_ == nullptr) return name + "no memory to check it in";
@@ -90,7 +94,12 @@ std::string Dispatch::Run() {
   }
   if (served_.load() == 0) return name + "no memory for the stacks of " + std::to_string(threads_) + " threads";
   std::string text = error_.empty() ? std::string() : name + error_;
-  return checked_ == nullptr ? text : checked_->Finish(std::move(text));
+  stats_.failure = error_.empty() ? SM_FAILURE_NONE : error_kind_;
+  if (checked_ == nullptr) return text;
+  std::string report = checked_->Finish();
+  if (report.empty()) return text;
+  stats_.failure = SM_FAILURE_FINDING;
+  return text.empty() ? report : report + "\n" + text;
 }
 
 void Dispatch::Work() {
@@ -99,7 +108,7 @@ void Dispatch::Work() {
   if (!context) return;  // whoever has one does the work
   served_.fetch_add(1);
   if (deadline_ > 0 && !Watchdog::Shared().Watch(context.get(), deadline_)) {
-    Fail(0, "no thread to keep the time limit");
+    Fail(0, SM_FAILURE_OTHER, "no thread to keep the time limit");
     return;
   }
   context->Enter(*this);
@@ -118,7 +127,7 @@ void Dispatch::Work() {
       if (outcome.signal == 0) continue;
       good = false;
       if (checked_ != nullptr && outcome.lane != nullptr) checked_->checker()->OnFault(outcome.lane->index);
-      Fail(threadgroup, Describe(outcome, *context));
+      Fail(threadgroup, Kind(outcome, *context), Describe(outcome, *context));
     }
     good = good && !stop_.load(std::memory_order_relaxed);
   }
@@ -131,11 +140,12 @@ void Dispatch::Work() {
   stats_.switches += context->stats().switches;
 }
 
-void Dispatch::Fail(uint64_t threadgroup, std::string text) {
+void Dispatch::Fail(uint64_t threadgroup, uint32_t kind, std::string text) {
   stop_.store(true);
   const std::lock_guard lock(mutex_);
   if (!error_.empty() && error_threadgroup_ <= threadgroup) return;
   error_ = std::move(text);
+  error_kind_ = kind;
   error_threadgroup_ = threadgroup;
 }
 
@@ -164,6 +174,18 @@ void Dispatch::Poison(const Threadgroup &group) const {
     checked_->Poison();
   } else if (arena_bytes_ > 0) {
     std::memset(group.statics, 0xff, arena_bytes_);
+  }
+}
+
+uint32_t Dispatch::Kind(const Outcome &outcome, const Context &context) const {
+  switch (outcome.signal) {
+    case kTimeSignal:
+      return SM_FAILURE_TIME;
+    case SIGSEGV:
+    case SIGBUS:
+      return context.IsStackGuard(outcome.address) ? SM_FAILURE_STACK : SM_FAILURE_MEMORY;
+    default:
+      return SM_FAILURE_OTHER;
   }
 }
 
@@ -198,6 +220,9 @@ std::string Dispatch::DescribeAddress(const Outcome &outcome, const Context &con
     return "stack overflow: a thread has " + std::to_string(Context::kUsableStackBytes >> 10) +
            " KiB for its variables";
   }
+#if defined(__linux__) && defined(__x86_64__)
+  if (outcome.code == SI_KERNEL) return "memory fault at an address that is misaligned, or that no memory has";
+#endif
   char number[32];
   std::snprintf(number, sizeof number, "0x%llx", static_cast<unsigned long long>(address));
   std::string text = std::string("memory fault at address ") + number;

@@ -44,9 +44,10 @@ class Dispatch {
   std::string Refusal();
   void Work();
   /// Counts if no lower threadgroup has failed.
-  void Fail(uint64_t threadgroup, std::string text);
+  void Fail(uint64_t threadgroup, uint32_t kind, std::string text);
   /// Which threadgroup comes as the n-th.
   uint64_t Order(uint64_t n) const;
+  uint32_t Kind(const Outcome &outcome, const Context &context) const;
   std::string Describe(const Outcome &outcome, const Context &context) const;
   std::string DescribeAddress(const Outcome &outcome, const Context &context) const;
 
@@ -65,6 +66,7 @@ class Dispatch {
   std::atomic<bool> stop_{false};
   std::mutex mutex_;  // guards what follows
   std::string error_;
+  uint32_t error_kind_ = SM_FAILURE_OTHER;
   uint64_t error_threadgroup_ = 0;
   sm_shader_stats stats_{};
 };

@@ -19,6 +19,9 @@ static const char sm_array_h[] = {
 static const char sm_atomic_h[] = {
 #embed "../library/sm_atomic.h" suffix(, 0)
 };
+static const char sm_builtins_h[] = {
+#embed "../library/sm_builtins.h" suffix(, 0)
+};
 static const char sm_geometry_h[] = {
 #embed "../library/sm_geometry.h" suffix(, 0)
 };
@@ -37,6 +40,9 @@ static const char sm_lane_h[] = {
 static const char sm_limits_h[] = {
 #embed "../library/sm_limits.h" suffix(, 0)
 };
+static const char sm_logging_h[] = {
+#embed "../library/sm_logging.h" suffix(, 0)
+};
 static const char sm_math_h[] = {
 #embed "../library/sm_math.h" suffix(, 0)
 };
@@ -45,6 +51,9 @@ static const char sm_matrix_h[] = {
 };
 static const char sm_operators_h[] = {
 #embed "../library/sm_operators.h" suffix(, 0)
+};
+static const char sm_packing_h[] = {
+#embed "../library/sm_packing.h" suffix(, 0)
 };
 static const char sm_quad_h[] = {
 #embed "../library/sm_quad.h" suffix(, 0)
@@ -71,15 +80,18 @@ static const sm_shader_file files[] = {
     {"softmetal_checked.h", softmetal_checked_h},
     {"sm_array.h", sm_array_h},
     {"sm_atomic.h", sm_atomic_h},
+    {"sm_builtins.h", sm_builtins_h},
     {"sm_geometry.h", sm_geometry_h},
     {"sm_host.h", sm_host_h},
     {"sm_integer.h", sm_integer_h},
     {"sm_kernel.h", sm_kernel_h},
     {"sm_lane.h", sm_lane_h},
     {"sm_limits.h", sm_limits_h},
+    {"sm_logging.h", sm_logging_h},
     {"sm_math.h", sm_math_h},
     {"sm_matrix.h", sm_matrix_h},
     {"sm_operators.h", sm_operators_h},
+    {"sm_packing.h", sm_packing_h},
     {"sm_quad.h", sm_quad_h},
     {"sm_rendezvous.h", sm_rendezvous_h},
     {"sm_simd.h", sm_simd_h},
@@ -97,6 +109,7 @@ static const sm_shader_file files[] = {
     {"metal_geometric", metal_stdlib},
     {"metal_integer", metal_stdlib},
     {"metal_limits", metal_stdlib},
+    {"metal_logging", metal_stdlib},
     {"metal_math", metal_stdlib},
     {"metal_matrix", metal_stdlib},
     {"metal_numeric", metal_stdlib},

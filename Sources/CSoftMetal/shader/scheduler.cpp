@@ -1,11 +1,15 @@
 // Which lane runs next.
-#include <cstring>
-
 #include "../checks/checks.h"
 #include "context.h"
 #include "switch.h"
 
 namespace softmetal {
+namespace {
+
+/// The bank that is not being filled.
+Bank *Other(Simdgroup &simdgroup) { return &simdgroup.banks[simdgroup.filling == simdgroup.banks ? 1 : 0]; }
+
+}  // namespace
 
 template <typename Tell>
 void Context::Check(Tell tell) {
@@ -33,7 +37,25 @@ void Context::End(Lane *lane) {
   softmetal_switch(&ignored, next != nullptr ? next->stack : home_);
 }
 
+/// Computes what `one` and the rest of `group` wait for, and lets them go on.
+inline void Context::Complete(Simdgroup &simdgroup, const Lane &one, uint32_t group) {
+  Bank &bank = *simdgroup.filling;
+  one.combine(bank, group);
+  bank.active = group;
+  simdgroup.ready = group;
+  simdgroup.site = 0;
+  simdgroup.done = &bank;
+  simdgroup.filling = Other(simdgroup);
+  ++simdgroup.collectives;
+}
+
 void Context::Wait(Lane *lane) {
+  Simdgroup &simdgroup = *lane->simdgroup;
+  // The last one to come carries on itself.
+  if (simdgroup.direct != 0 && simdgroup.ready == 0 && simdgroup.mixed == 0 && lane->wait != kWaitThreadgroup) {
+    Complete(simdgroup, *lane, simdgroup.alive);
+    return;
+  }
   Context &context = Of(lane);
   ++context.stats_.switches;
   const Lane *next = context.Choose(lane->simdgroup);
@@ -129,22 +151,16 @@ bool Context::Resolve(Simdgroup &simdgroup) {
     return false;
   }
 
-  const uint32_t bank = simdgroup.bank, others = simdgroup.alive & ~group;
+  const uint32_t others = simdgroup.alive & ~group;
   const Lane &first = simdgroup.lanes[__builtin_ctz(group)];
   // Those who wait elsewhere have their values in this bank, and will be met in the other one.
-  if (others != 0) std::memcpy(simdgroup.slots[bank ^ 1], simdgroup.slots[bank], sizeof simdgroup.slots[0]);
-  first.combine(simdgroup, simdgroup.slots[bank], group, simdgroup.result[bank]);
+  if (others != 0) *Other(simdgroup) = *simdgroup.filling;
+  Complete(simdgroup, first, group);
   Check([&](Checker &checker) {
     // A barrier has flags, for one without is nothing to wait for.
     if (first.flags != 0) checker.OnSimdgroupBarrier(simdgroup.index, first.flags);
     checker.OnLockstep(simdgroup.index);
   });
-  simdgroup.active[bank] = group;
-  simdgroup.ready = group;
-  simdgroup.done = bank;
-  simdgroup.bank = bank ^ 1;
-  ++simdgroup.collectives;
-  simdgroup.site = 0;
   simdgroup.mixed = 0;
   if (others == 0) return true;
   if (wait != kWaitStore) ++simdgroup.divergent;

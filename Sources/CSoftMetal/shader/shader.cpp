@@ -41,6 +41,11 @@ void Say(char *error, uint64_t bytes, const char *text) {
 
 using softmetal::Module;
 
+const char *sm_shader_image() {
+  Dl_info info;
+  return dladdr(reinterpret_cast<void *>(sm_shader_image), &info) != 0 ? info.dli_fname : nullptr;
+}
+
 sm_shader *sm_shader_load(const char *path, char *error, uint64_t error_bytes) {
   void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {

@@ -31,8 +31,7 @@ extension Device {
 
   /// The caller's memory as a buffer, without a copy. The caller keeps it alive and in place.
   ///
-  /// On a Mac, pointer and length must be multiples of the page size. Elsewhere the pointer is aligned to its dtype
-  /// and the wrap is widened to whole pages underneath.
+  /// On a Mac, pointer and length must be multiples of the page size. Elsewhere the pointer is aligned to its dtype.
   public func wrap(
     _ memory: UnsafeMutableRawBufferPointer, _ dtype: DType, _ shape: [Int], isReadOnly: Bool = false
   ) throws(FAError) -> Buffer {
@@ -60,6 +59,15 @@ extension Device {
     _ pointer: UnsafeMutableRawPointer, _ bytes: Int, isReadOnly: Bool, _ operation: String,
     deallocator: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
   ) throws(FAError) -> Storage {
+    #if !canImport(Metal)
+      // As long as the caller's memory and no longer: checks take its ends for bounds.
+      if let soft = metal as? SoftMetalDevice {
+        guard let buffer = soft.makeBuffer(wrapping: pointer, length: bytes, deallocator: deallocator) else {
+          throw FAError(.allocationFailed, operation, "data", "the device could not wrap \(bytes) bytes at \(pointer)")
+        }
+        return Storage(allocator.adopt(buffer), byteCount: bytes, isReadOnly: isReadOnly)
+      }
+    #endif
     let start = Int(bitPattern: pointer) % Self.pageBytes
     let (padded, overflow) = bytes.addingReportingOverflow(start + Self.pageBytes - 1)
     guard !overflow else {
@@ -118,7 +126,10 @@ extension Device {
     guard let mapped, mapped != MAP_FAILED else { throw .io(operation, "path", "cannot map \(path)") }
     do throws(FAError) {
       let storage = try wrapStorage(
-        mapped + start, bytes, isReadOnly: true, operation, deallocator: { pointer, length in munmap(pointer, length) })
+        mapped + start, bytes, isReadOnly: true, operation,
+        deallocator: { [address = UInt(bitPattern: mapped)] _, _ in
+          munmap(UnsafeMutableRawPointer(bitPattern: address), length)
+        })
       return Buffer(storage: storage, dtype: dtype, shape: shape, byteCount: bytes)
     } catch {
       munmap(mapped, length)

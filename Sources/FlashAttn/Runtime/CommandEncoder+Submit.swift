@@ -21,12 +21,10 @@ extension CommandEncoder {
     state.withLock { $0.retained.removeAll() }
     guard commandBuffer.status != .completed else { return }
     let reason = commandBuffer.error.map(describe) ?? "the command buffer did not complete"
-    let isFinding = reason.contains(Self.findingMark)
-    throw FAError(isFinding ? .shaderCheck : .commandFailed, commandBuffer.label ?? "command_buffer", "", reason)
+    throw FAError(
+      isShaderFinding(commandBuffer.error) ? .shaderCheck : .commandFailed, commandBuffer.label ?? "command_buffer", "",
+      reason)
   }
-
-  /// How SoftMetal begins the findings of its shader checks.
-  private static var findingMark: String { "shader check: " }
 
   public func commitAndWait() throws(FAError) {
     try submit("encoder_commit_and_wait")

@@ -51,7 +51,7 @@ public final class Device: @unchecked Sendable {
     allocator = Allocator(
       metal: metal, residency: tuning.residencySets ? Residency(device: metal, queue: queue) : nil)
     staging = BufferPool(allocator)
-    registry = KernelRegistry(metal: metal)
+    registry = KernelRegistry(metal: metal, provider: provider)
   }
 
   public var name: String { metal.name }
@@ -96,7 +96,7 @@ public final class Device: @unchecked Sendable {
   public var keepsResident: Bool { allocator.residency != nil }
 
   /// A registry of its own, holding every built-in kernel.
-  public func makeRegistry() -> KernelRegistry { KernelRegistry(metal: metal) }
+  public func makeRegistry() -> KernelRegistry { KernelRegistry(metal: metal, provider: provider) }
 }
 
 #if !canImport(Metal)

@@ -1,13 +1,16 @@
 /// A compiled kernel, and which of its buffers it writes.
 public struct Pipeline: Sendable {
   public let metal: any MTLComputePipelineState
+  /// What the kernel takes, by kind and slot.
+  public let arguments: [KernelArgument]
   /// Bit i is set if the kernel writes to the buffer at slot i.
   let writtenSlots: UInt32
 
   init(_ metal: any MTLComputePipelineState, _ reflection: MTLComputePipelineReflection?) {
     self.metal = metal
-    let written = (reflection?.bindings ?? []).filter { $0.type == .buffer && $0.access != .readOnly }
-    writtenSlots = written.reduce(0) { slots, binding in slots | 1 << UInt32(truncatingIfNeeded: binding.index) }
+    arguments = KernelArgument.all(reflection)
+    let written = arguments.filter { $0.kind == .buffer && $0.access != .read }
+    writtenSlots = written.reduce(0) { slots, argument in slots | 1 << UInt32(truncatingIfNeeded: argument.slot) }
   }
 
   func writes(_ slot: Int) -> Bool { writtenSlots & 1 << UInt32(truncatingIfNeeded: slot) != 0 }
@@ -31,10 +34,12 @@ public final class KernelRegistry: Sendable {
   }
 
   private let metal: any MTLDevice
+  private let provider: Provider
   private let state: Locked<State>
 
-  init(metal: any MTLDevice) {
+  init(metal: any MTLDevice, provider: Provider) {
     self.metal = metal
+    self.provider = provider
     var state = State()
     for room in KernelTable.shaders {
       for kernel in room.kernels { state.home[kernel] = room.name }
@@ -80,6 +85,16 @@ public final class KernelRegistry: Sendable {
 
   public var cachedCount: Int { state.withLock { $0.pipelines.count } }
 
+  /// The kernels of a source, without values for their constants. Compiles the source if nobody has yet.
+  ///
+  /// - Throws: `kernelNotFound` if there is no such source, or `compileFailed`.
+  public func functions(ofSource name: String) throws(FAError) -> [any MTLFunction] {
+    try state.withLock { state throws(FAError) in
+      let library = try library(named: name, &state)
+      return library.functionNames.sorted().compactMap { library.makeFunction(name: $0) }
+    }
+  }
+
   /// Names of the sources, built-in ones included.
   public var sourceNames: [String] {
     state.withLock { Set($0.sources.keys).union(KernelTable.shaders.map(\.name)).sorted() }
@@ -117,7 +132,12 @@ public final class KernelRegistry: Sendable {
   private func library(named name: String, _ state: inout State) throws(FAError) -> any MTLLibrary {
     if let library = state.sources[name]?.library { return library }
     let text = if let source = state.sources[name] { source.text } else { try ShaderSource.builtIn(name) }
-    let options = MTLCompileOptions()
+    #if canImport(Metal)
+      let options = MTLCompileOptions()
+    #else
+      let options = SoftMetalCompileOptions()
+      options.usesNativeKernels = provider == .native
+    #endif
     options.languageVersion = .version3_2
     options.mathMode = .relaxed  // as fast as fast, but infinities stay infinities: masks are made of them
     let library: any MTLLibrary
@@ -125,7 +145,7 @@ public final class KernelRegistry: Sendable {
       library = try metal.makeLibrary(source: text, options: options)
     } catch {
       let log = describe(error)
-      throw FAError(.compileFailed, "registry", name, log, log: log)
+      throw FAError(failureCode(error), "registry", name, log, log: log)
     }
     library.label = name
     state.sources[name] = Source(text: text, library: library)
@@ -147,7 +167,7 @@ public final class KernelRegistry: Sendable {
       return Pipeline(pipeline, reflection)
     } catch {
       let log = describe(error)
-      throw FAError(.compileFailed, "pipeline", key.kernel, log, log: log)
+      throw FAError(failureCode(error), "pipeline", key.kernel, log, log: log)
     }
   }
 }

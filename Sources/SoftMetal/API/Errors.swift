@@ -73,9 +73,12 @@ public struct MTLCommandBufferError: Error, CustomStringConvertible, Sendable {
 
   public let code: Code
   public let localizedDescription: String
+  /// Whether it is what checks (`SoftMetalOptions.checks`) found in a shader. SoftMetal's own.
+  public let isShaderFinding: Bool
 
-  init(_ code: Code, _ text: String) {
+  init(_ code: Code, _ text: String, isFinding: Bool = false) {
     self.code = code
+    isShaderFinding = isFinding
     localizedDescription = text
   }
 

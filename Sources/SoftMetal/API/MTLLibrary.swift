@@ -20,6 +20,12 @@ open class MTLCompileOptions {
   public init() {}
 }
 
+/// Options with something of SoftMetal's own.
+open class SoftMetalCompileOptions: MTLCompileOptions {
+  /// Whether native kernels that are registered for the source stand in for its functions.
+  public var usesNativeKernels = true
+}
+
 public protocol MTLLibrary: AnyObject, Sendable {
   var label: String? { get set }
   var device: any MTLDevice { get }

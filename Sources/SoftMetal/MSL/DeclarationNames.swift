@@ -85,7 +85,8 @@ private struct Classifier {
     guard let body = found.body else { return }
     if found.kind == .enumeration { found.names += enumerators(body) }
     var declarator: Int?
-    found.names += declarators(source.after(body), found.tokens.upperBound, &declarator)
+    let own = found.names
+    found.names += declarators(source.after(body), found.tokens.upperBound, &declarator).filter { !own.contains($0) }
     if source.isWord(found.start, "typedef") { found.name = declarator ?? found.name }
   }
 

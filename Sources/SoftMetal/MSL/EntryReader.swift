@@ -117,7 +117,8 @@ struct EntryReader {
     let hostName = try hostName(declaration.tokens)
     let end = declaration.tokens.upperBound - 1
     guard let (name, arguments) = target(declaration.tokens.lowerBound + 1, end),
-      case let candidates = nearest(byName[source.text(name)] ?? [], kernels, declaration),
+      case let candidates = fitting(
+        arguments, nearest(byName[source.text(name)] ?? [], kernels, declaration), kernels),
       let kernel = candidates.first
     else {
       guard let hostName else { return nil }
@@ -139,6 +140,24 @@ struct EntryReader {
   private func nearest(_ candidates: [Int], _ kernels: [Program.Kernel], _ instantiation: Declaration) -> [Int] {
     guard candidates.count > 1 else { return candidates }
     return candidates.filter { symbols.declarations[kernels[$0].place].scope == instantiation.scope }
+  }
+
+  /// Of several templates those with parameters for so many arguments, and for their kinds as far as
+  /// literals and the names of types tell.
+  private func fitting(_ arguments: Range<Int>?, _ candidates: [Int], _ kernels: [Program.Kernel]) -> [Int] {
+    guard candidates.count > 1, let given = arguments.map({ source.listed($0) }) else { return candidates }
+    return candidates.filter { candidate in
+      guard let list = symbols.declarations[kernels[candidate].place].templates.last else { return false }
+      let parameters = source.listed(list)
+      let needed = parameters.prefix { !source.significant($0).contains { source.isMark($0, "=") } }.count
+      guard (needed...max(needed, parameters.count)).contains(given.count) else { return false }
+      return zip(parameters, given).allSatisfy { parameter, argument in
+        let isType = ["typename", "class"].contains(source.text(parameter.lowerBound))
+        let first = source[argument.lowerBound]
+        if isType { return !(first.kind == .number || ["true", "false"].contains(first.text)) }
+        return MTLDataType(shaderName: first.text) == nil && symbols.single(first.text, [.type, .alias]) == nil
+      }
+    }
   }
 
   /// The `name<…>` or `name` that ends the declaration, or stands in front of its last parentheses.

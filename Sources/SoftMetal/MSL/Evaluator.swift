@@ -9,18 +9,54 @@ final class Evaluator {
   private let given: [String: Int?]
   /// Which function constants have values; others count as unknown.
   private let defined: [String: Bool]
-  private var types: [String: Extent]
+  /// The same for types.
+  private let types: [String: Extent?]
   private var values: [String: Int?] = [:]
   private var extents: [String: Extent?] = [:]
   private var depth = 0
+  private let instances: Instances
+
+  /// How many instances of templates are still laid out: types may contain themselves, with other arguments.
+  final class Instances {
+    var left = 256
+  }
 
   init(
-    _ symbols: Symbols, given: [String: Int?] = [:], defined: [String: Bool] = [:], types: [String: Extent] = [:]
+    _ symbols: Symbols, given: [String: Int?] = [:], defined: [String: Bool] = [:], types: [String: Extent?] = [:],
+    instances: Instances = Instances()
   ) {
     self.symbols = symbols
     self.given = given
     self.defined = defined
     self.types = types
+    self.instances = instances
+  }
+
+  func spend() -> Bool {
+    instances.left -= 1
+    return instances.left > 0
+  }
+
+  /// Knows the arguments of a template, too, of which `list` has the parameters; those left out have their defaults.
+  func bound(_ list: Range<Int>, to arguments: [Range<Int>]) -> Evaluator {
+    var (values, kinds) = (given, types)
+    func inner() -> Evaluator {
+      Evaluator(symbols, given: values, defined: defined, types: kinds, instances: instances)
+    }
+    for (index, parameter) in source.listed(list).enumerated() {
+      let words = source.significant(parameter)
+      let equals = words.firstIndex { source.isMark($0, "=") }
+      guard let name = words[..<(equals ?? words.count)].last, source[name].isWord else { continue }
+      let standard = equals.map { words[$0] + 1..<parameter.upperBound }
+      let knows = index < arguments.count ? self : inner()
+      let argument = index < arguments.count ? arguments[index] : standard
+      if source.isWord(words[0], "typename") || source.isWord(words[0], "class") {
+        kinds[source.text(name)] = .some(argument.flatMap { knows.extent(source.significant($0)) })
+      } else {
+        values[source.text(name)] = .some(argument.flatMap { knows.value(in: $0) })
+      }
+    }
+    return inner()
   }
 
   private var expression: ConstantExpression {
@@ -59,7 +95,7 @@ final class Evaluator {
     extents[name] = .some(nil)
     depth += 1
     defer { depth -= 1 }
-    let extent = compute(name)
+    let extent = compute(name) ?? instance(symbols.spelledOut(tokens))
     extents[name] = .some(extent)
     return extent
   }

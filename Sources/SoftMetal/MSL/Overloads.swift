@@ -47,7 +47,7 @@ struct Overloads {
       let templates = templateNames(declaration)
       // Templates may differ in what they return, other functions may not.
       let result = declaration.isTemplate ? plain(declaration.start..<name, templates) : ""
-      let title = plain(name..<open, templates)
+      let title = plain(qualified(name, from: declaration.start)..<open, templates)
       let parameters = self.parameters(open).map { plain($0.type, templates) }
       let lists = declaration.templates.map { plain(withoutDefaults($0), templates) }.joined()
       return [scope, lists, result, title, parameters.joined(separator: ","), trailing(declaration)]
@@ -59,6 +59,16 @@ struct Overloads {
   }
 
   // MARK: Parts of a declaration
+
+  /// Where the name begins with the classes before it: `a::b<T>::name`.
+  private func qualified(_ name: Int, from start: Int) -> Int {
+    var index = name
+    while index - 2 >= start, source.isMark(index - 1, "::") {
+      index -= 2
+      while index > start, !source[index].isWord { index -= 1 }
+    }
+    return index
+  }
 
   /// The names of a template's parameters, numbered.
   private func templateNames(_ declaration: Declaration) -> [String: String] {

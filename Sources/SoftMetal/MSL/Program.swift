@@ -157,27 +157,9 @@ struct Program: Sendable {
       given[constant.declared.name] = .some(value?.integer)
       if values != nil { defined[constant.declared.name] = value != nil }
     }
-    var types: [String: Extent] = [:]
-    if let entry { bindTemplate(entry, &given, &types) }
-    return Evaluator(symbols, given: given, defined: defined, types: types)
-  }
-
-  private func bindTemplate(_ entry: Entry, _ given: inout [String: Int?], _ types: inout [String: Extent]) {
-    let outer = Evaluator(symbols)
-    let arguments = entry.arguments.map { source.listed($0) } ?? []
-    for (index, parameter) in (declaration(of: entry).templates.last.map { source.listed($0) } ?? []).enumerated() {
-      let words = source.significant(parameter)
-      let equals = words.firstIndex { source.isMark($0, "=") }
-      guard let name = words[..<(equals ?? words.count)].last, source[name].isWord else { continue }
-      let standard = equals.map { words[$0] + 1..<parameter.upperBound }
-      guard let value = index < arguments.count ? arguments[index] : standard else { continue }
-      if source.isWord(words[0], "typename") || source.isWord(words[0], "class") {
-        types[source.text(name)] = outer.extent(source.significant(value))
-      } else {
-        let known = Evaluator(symbols, given: given, types: types)
-        given[source.text(name)] = .some(known.value(in: value))
-      }
-    }
+    let evaluator = Evaluator(symbols, given: given, defined: defined)
+    guard let entry, let list = declaration(of: entry).templates.last else { return evaluator }
+    return evaluator.bound(list, to: entry.arguments.map { source.listed($0) } ?? [])
   }
 }
 

@@ -28,10 +28,26 @@ struct Symbols: Sendable {
     self.members = members
   }
 
-  /// The one declaration of that name, of the kinds that count.
+  /// The one declaration of that name at namespace scope, of the kinds that count.
   func single(_ name: String, _ kinds: [Declaration.Kind]) -> Declaration? {
-    let found = (byName[name] ?? []).map { declarations[$0] }.filter { kinds.contains($0.kind) }
+    only(byName[name], kinds).map { declarations[$0] }
+  }
+
+  /// The place of the one declaration of that name, within a class if there is none outside.
+  func place(of name: String, _ kinds: [Declaration.Kind]) -> Int? {
+    byName[name] == nil ? only(members[name], kinds) : only(byName[name], kinds)
+  }
+
+  private func only(_ places: [Int]?, _ kinds: [Declaration.Kind]) -> Int? {
+    let found = (places ?? []).filter { kinds.contains(declarations[$0].kind) }
     return found.count == 1 ? found[0] : nil
+  }
+
+  /// What a class declares, in its order, with the places.
+  func members(of place: Int) -> [(place: Int, Declaration)] {
+    let end = declarations[place].tokens.upperBound
+    return declarations.indices[(place + 1)...].prefix { declarations[$0].tokens.upperBound <= end }
+      .filter { declarations[$0].parent == place }.map { ($0, declarations[$0]) }
   }
 
   /// Whether a function within a class has the class's name.
@@ -57,6 +73,19 @@ struct Symbols: Sendable {
       return typeName(target, depth: depth + 1)
     }
     return words.joined()
+  }
+
+  /// The tokens of a type with aliases followed.
+  func spelledOut(_ tokens: [Int]) -> [Int] {
+    var tokens = tokens
+    for _ in 0..<16 {
+      let words = tokens.filter { !Self.ignored.contains(source.text($0)) }
+      guard words.count == 1, let alias = single(source.text(words[0]), [.alias]), let target = aliased(alias) else {
+        break
+      }
+      tokens = target
+    }
+    return tokens
   }
 
   private static let ignored: Set<String> = [

@@ -2,6 +2,12 @@
 struct Extent: Equatable, Sendable {
   var size: Int
   var alignment: Int
+
+  /// An array's extent; nil for none and for more than `limit` bytes.
+  func repeated(_ count: Int, _ limit: Int) -> Extent? {
+    let (bytes, overflow) = size.multipliedReportingOverflow(by: count)
+    return count > 0 && !overflow && bytes < limit ? Extent(size: bytes, alignment: alignment) : nil
+  }
 }
 
 /// How Metal lays out types in memory: sizes of scalars, vectors, enumerations, and plain structs, unions and arrays.
@@ -11,9 +17,24 @@ extension Evaluator {
 
   func compute(_ name: String) -> Extent? {
     if let known = Self.builtIn(name) { return known }
-    if let enumeration = symbols.single(name, [.enumeration]) { return underlying(enumeration) }
-    guard let type = symbols.single(name, [.type]), !type.isTemplate else { return nil }
-    return structure(type)
+    guard let place = symbols.place(of: name, [.type, .enumeration]) else { return nil }
+    let type = symbols.declarations[place]
+    return type.isTemplate ? nil : layout(place)
+  }
+
+  /// The extent of `name<…>`: an array of Metal's, or an instance of the shader's own template.
+  func instance(_ tokens: [Int]) -> Extent? {
+    guard let open = tokens.firstIndex(where: { source.isMark($0, "<") }), open > 0,
+      let end = source.angleEnd(tokens[open]), end == tokens[tokens.count - 1] + 1
+    else { return nil }
+    let arguments = source.listed(tokens[open]..<end)
+    let name = source.text(tokens[open - 1])
+    guard let place = symbols.place(of: name, [.type]) else {
+      guard name == "array", arguments.count == 2, let count = value(in: arguments[1]) else { return nil }
+      return extent(source.significant(arguments[0]))?.repeated(count, Self.limit)
+    }
+    guard let list = symbols.declarations[place].templates.last, spend() else { return nil }
+    return bound(list, to: arguments).layout(place)
   }
 
   /// Scalars, `float3`, `packed_half4`, `float4x2`, `atomic_uint`.
@@ -46,25 +67,21 @@ extension Evaluator {
     return extent(source.significant(colon + 1..<body))
   }
 
-  private func structure(_ type: Declaration) -> Extent? {
-    guard let keyword = type.typeKeyword, let body = type.body, let place = place(of: type) else { return nil }
+  private func layout(_ place: Int) -> Extent? {
+    let type = symbols.declarations[place]
+    return type.kind == .enumeration ? underlying(type) : structure(place)
+  }
+
+  private func structure(_ place: Int) -> Extent? {
+    let type = symbols.declarations[place]
+    guard let keyword = type.typeKeyword, let body = type.body else { return nil }
     let head = source.significant(keyword..<body)
     guard !head.contains(where: { source.isMark($0, ":") || source.isWord($0, "alignas") || source.isMark($0, "(") })
     else { return nil }
     let isUnion = source.isWord(keyword, "union")
     var total = Extent(size: 0, alignment: 1)
-    for member in symbols.declarations[(place + 1)...] {
-      guard member.tokens.upperBound <= type.tokens.upperBound else { break }
-      guard member.parent == place else { continue }
-      if member.kind == .type || member.kind == .enumeration {
-        // A struct within: its type alone takes no room, an unnamed one or a declarator would.
-        guard member.name != nil, source.after(member.body ?? 0) == member.tokens.upperBound - 1 else { return nil }
-        continue
-      }
-      guard member.kind == .variable else { continue }
-      let words = source.significant(member.tokens)
-      if words.contains(where: { source.isWord($0, "static") }) { continue }
-      guard let extents = extents(words) else { return nil }
+    for (index, member) in symbols.members(of: place) {
+      guard let extents = extents(of: member, at: index) else { return nil }
       for extent in extents {
         let start = isUnion ? 0 : Self.rounded(total.size, extent.alignment)
         total.size = max(total.size, start + extent.size)
@@ -76,9 +93,23 @@ extension Evaluator {
     return total
   }
 
-  private func place(of type: Declaration) -> Int? {
-    guard let name = type.name else { return nil }
-    return symbols.byName[source.text(name)]?.first { symbols.declarations[$0].tokens == type.tokens }
+  /// The extents of what a member adds to its class.
+  private func extents(of member: Declaration, at place: Int) -> [Extent]? {
+    switch member.kind {
+    case .variable:
+      let words = source.significant(member.tokens)
+      return words.contains { source.isWord($0, "static") } ? [] : extents(words)
+    case .type, .enumeration:
+      guard let body = member.body else { return nil }
+      let (first, end) = (source.after(body), member.tokens.upperBound - 1)
+      if source.isWord(member.start, "typedef") || member.isTemplate { return [] }
+      if first == end {
+        // An unnamed struct's members are its class's; other types alone take no room.
+        return member.kind == .type && member.name == nil ? layout(place).map { [$0] } : []
+      }
+      return layout(place).flatMap { declared($0, first, end) }
+    default: return []
+    }
   }
 
   static func rounded(_ size: Int, _ alignment: Int) -> Int { (size + alignment - 1) / alignment * alignment }
@@ -97,18 +128,26 @@ extension Evaluator {
       !spelled.contains(where: { source.isMark($0, ":") || source.isWord($0, "alignas") || source.isMark($0, "(") }),
       let element = extent(spelled)
     else { return nil }
+    return declared(element, words[first], words[words.count - 1])
+  }
+
+  /// The extents of `a, b[4]`, given that of an element.
+  private func declared(_ element: Extent, _ start: Int, _ end: Int) -> [Extent]? {
     var found: [Extent] = []
-    var index = words[first]
-    let end = words.last ?? index
+    var index = start
     while index < end {
       guard source[index].isWord else { return nil }
       var extent = element
       index += 1
-      while source.isMark(index, "[") {
-        guard let count = value(in: index + 1..<source.partner(index)), count > 0 else { return nil }
-        let (size, overflow) = extent.size.multipliedReportingOverflow(by: count)
-        guard !overflow, size < Self.limit else { return nil }
-        extent.size = size
+      while index < end, source.isMark(index, "[") {
+        if let attribute = source.attribute(at: index) {
+          index = attribute.tokens.upperBound
+          continue
+        }
+        guard let count = value(in: index + 1..<source.partner(index)),
+          let row = extent.repeated(count, Self.limit)
+        else { return nil }
+        extent = row
         index = source.after(index)
       }
       found.append(extent)

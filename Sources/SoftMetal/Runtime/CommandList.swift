@@ -13,6 +13,14 @@ struct DispatchCommand {
   var grid: Grid
   var bindings: Range<Int>
   var threadgroupBytes: Range<Int>
+  /// Nil for a dispatch that overlaps no other, or is not checked.
+  var overlap: Unmanaged<Overlap>?
+}
+
+/// What the checks remember of dispatches that may overlap: those of one concurrent encoder, between its barriers.
+final class Overlap {
+  let history = sm_check_history_create()
+  deinit { sm_check_history_destroy(history) }
 }
 
 enum Command {
@@ -21,6 +29,8 @@ enum Command {
   case indirectDispatch(DispatchCommand, UnsafeRawPointer)
   case copy(from: UnsafeRawPointer, to: UnsafeMutableRawPointer, bytes: Int)
   case fill(UnsafeMutableRawPointer, bytes: Int, value: UInt8)
+  /// A barrier, for these bytes or, without any, for all memory.
+  case barrier(Unmanaged<Overlap>, UnsafeRawPointer?, bytes: Int)
   case wait(Unmanaged<EventValue>, UInt64)
   case signal(Unmanaged<EventValue>, UInt64)
 }
@@ -30,6 +40,8 @@ struct CommandList: ~Copyable {
   struct Binding {
     var slot: Int
     var value: sm_binding
+    /// `SoftBuffer.written`, from the first bound byte.
+    var written: UnsafeMutablePointer<UInt8>?
   }
   private struct Unretained { weak var buffer: SoftBuffer? }
 

@@ -66,10 +66,9 @@ final class NativeKernelRegistry: Sendable {
 /// Runs functions for which the client brought native code.
 struct NativeProvider: PipelineProvider {
   let name = "native"
-  let registry: NativeKernelRegistry
 
   func makeKernel(for function: SoftFunction, constants: [ConstantValue]) -> ProviderAnswer {
-    guard let kernel = registry.kernels(for: function.library.source)[function.name] else {
+    guard let kernel = function.library.natives[function.name] else {
       return .declined("no native kernel of that name is registered for this source")
     }
     guard kernel.defect == nil, let run = kernel.run else {
@@ -103,7 +102,9 @@ private final class NativeExecutable: ExecutableKernel, @unchecked Sendable {
 
   deinit { constants.deallocate() }
 
-  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure? {
+  var isChecked: Bool { false }
+
+  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>, _ checks: DispatchChecks) -> KernelFailure? {
     dispatch.pointee.constants = UnsafePointer(constants.baseAddress)
     dispatch.pointee.constant_count = UInt32(constants.count)
     return code(dispatch).map { KernelFailure(String(cString: $0)) }

@@ -12,6 +12,11 @@ final class SoftBlitEncoder: SoftEncoder, MTLBlitCommandEncoder {
     use(destination)
     commandBuffer.list.append(
       .copy(from: source.base + sourceOffset, to: destination.base + destinationOffset, bytes: size))
+    guard let written = destination.written else { return }
+    // What is unknown stays so.
+    commandBuffer.list.append(
+      source.written.map { .copy(from: $0 + sourceOffset, to: written + destinationOffset, bytes: size) }
+        ?? .fill(written + destinationOffset, bytes: size, value: 1))
   }
 
   func fill(buffer: any MTLBuffer, range: Range<Int>, value: UInt8) {
@@ -20,6 +25,8 @@ final class SoftBlitEncoder: SoftEncoder, MTLBlitCommandEncoder {
     else { return }
     use(buffer)
     commandBuffer.list.append(.fill(buffer.base + range.lowerBound, bytes: range.count, value: value))
+    guard let written = buffer.written else { return }
+    commandBuffer.list.append(.fill(written + range.lowerBound, bytes: range.count, value: 1))
   }
 
   func synchronize(resource: any MTLResource) {

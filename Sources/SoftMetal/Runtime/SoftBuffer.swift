@@ -12,6 +12,10 @@ final class SoftBuffer: MTLBuffer, @unchecked Sendable {
   let length: Int
   let resourceOptions: MTLResourceOptions
   var label: String?
+  /// In checks, of private storage: a byte for each byte, not 0 once a command has written it. Nil where the CPU may have
+  /// written, too: nobody saw it.
+  let written: UnsafeMutablePointer<UInt8>?
+  private let writtenReserved: UInt64
   private let memory: Memory
   private var purgeableState = MTLPurgeableState.nonVolatile
 
@@ -19,6 +23,17 @@ final class SoftBuffer: MTLBuffer, @unchecked Sendable {
   init?(device: SoftMetalDevice, length: Int, options: MTLResourceOptions) {
     var reserved: UInt64 = 0
     guard let base = sm_memory_allocate(UInt64(length), &reserved) else { return nil }
+    var writtenReserved: UInt64 = 0
+    if options.storageMode == .private, device.options.checks {
+      guard let bytes = sm_memory_allocate(UInt64(length), &writtenReserved) else {
+        sm_memory_free(base, reserved)
+        return nil
+      }
+      written = bytes.assumingMemoryBound(to: UInt8.self)
+    } else {
+      written = nil
+    }
+    self.writtenReserved = writtenReserved
     softDevice = device
     self.base = base
     self.length = length
@@ -31,6 +46,8 @@ final class SoftBuffer: MTLBuffer, @unchecked Sendable {
     device: SoftMetalDevice, foreign base: UnsafeMutableRawPointer, length: Int, options: MTLResourceOptions,
     deallocator: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
   ) {
+    written = nil
+    writtenReserved = 0
     softDevice = device
     self.base = base
     self.length = length
@@ -39,6 +56,7 @@ final class SoftBuffer: MTLBuffer, @unchecked Sendable {
   }
 
   deinit {
+    if let written { sm_memory_free(written, writtenReserved) }
     switch memory {
     case .own(let reserved):
       sm_memory_free(base, reserved)
@@ -56,7 +74,11 @@ final class SoftBuffer: MTLBuffer, @unchecked Sendable {
     }
   }
   var gpuAddress: UInt64 { UInt64(UInt(bitPattern: base)) }
-  func contents() -> UnsafeMutableRawPointer { base }
+
+  func contents() -> UnsafeMutableRawPointer {
+    written?.update(repeating: 1, count: length)
+    return base
+  }
 
   var cpuCacheMode: MTLCPUCacheMode { resourceOptions.cpuCacheMode }
   var storageMode: MTLStorageMode { resourceOptions.storageMode }

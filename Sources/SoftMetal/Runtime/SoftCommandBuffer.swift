@@ -59,9 +59,9 @@ final class SoftCommandBuffer: MTLCommandBuffer, @unchecked Sendable {
     queue.monitor.withLock { fail(code, text) }
   }
 
-  private func fail(_ code: MTLCommandBufferError.Code, _ text: String) {
+  private func fail(_ code: MTLCommandBufferError.Code, _ text: String, isFinding: Bool = false) {
     guard failure == nil else { return }
-    failure = MTLCommandBufferError(code, text)
+    failure = MTLCommandBufferError(code, text, isFinding: isFinding)
     accepts.store(false, ordering: .relaxed)
     if status == .completed { status = .error }
   }
@@ -302,6 +302,13 @@ extension SoftCommandBuffer {
       case .copy(let from, let to, let bytes): to.copyMemory(from: from, byteCount: bytes)
       case .fill(let memory, let bytes, let value):
         memory.initializeMemory(as: UInt8.self, repeating: value, count: bytes)
+      case .barrier(let overlap, let memory, let bytes):
+        let history = overlap.takeUnretainedValue().history
+        if let memory {
+          sm_check_history_barrier_range(history, memory, UInt64(bytes))
+        } else {
+          sm_check_history_barrier(history)
+        }
       case .signal(let event, let value): event.takeUnretainedValue().raise(to: value)
       case .wait(let event, let value):
         let event = event.takeUnretainedValue()
@@ -329,8 +336,26 @@ extension SoftCommandBuffer {
     dispatch.pointee.threadgroups = command.grid.threadgroups
     dispatch.pointee.grid_threads = command.grid.gridThreads
     dispatch.pointee.threads = command.grid.threads
-    guard let failure = pipeline.kernel.run(dispatch) else { return true }
-    report(failure.code, "Compute Function(\(pipeline.name)): \(failure.text)")
+    guard let failure = pipeline.kernel.run(dispatch, checks(of: command, pipeline)) else { return true }
+    queue.monitor.withLock {
+      fail(failure.code, "Compute Function(\(pipeline.name)): \(failure.text)", isFinding: failure.isFinding)
+    }
     return false
+  }
+
+  private func checks(of command: DispatchCommand, _ pipeline: SoftPipeline) -> DispatchChecks {
+    var checks = DispatchChecks(history: command.overlap?.takeUnretainedValue().history)
+    for index in command.bindings {
+      let binding = list.bindings[index]
+      guard let written = binding.written else { continue }
+      if pipeline.kernel.isChecked {
+        if checks.written.isEmpty { checks.written = Array(repeating: nil, count: Limits.bufferSlots) }
+        checks.written[binding.slot] = written
+      } else if pipeline.arguments.contains(where: { $0.slot == binding.slot && $0.isWritten }) {
+        // Nobody watches what it writes: it may be everything.
+        written.update(repeating: 1, count: Int(binding.value.bytes))
+      }
+    }
+    return checks
   }
 }

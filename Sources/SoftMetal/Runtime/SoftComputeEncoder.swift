@@ -7,6 +7,7 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     var length = 0
     var offset = 0
     var isInline = false
+    var written: UnsafeMutablePointer<UInt8>?
   }
 
   let dispatchType: MTLDispatchType
@@ -14,16 +15,18 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
   private let slots: UnsafeMutablePointer<Slot>
   /// By slot; empty until one is set.
   private var threadgroupBytes: [Int] = []
-  /// In checks, whether dispatches between two barriers change places, and the first of those since the last barrier.
-  private let reorders: Bool
+  /// In checks, what dispatches between two barriers share; and the place of the first since the last barrier, as they
+  /// also change places.
+  private let overlap: Overlap?
   private var firstUnordered: Int?
 
   init(_ commandBuffer: SoftCommandBuffer, opens: Bool, dispatchType: MTLDispatchType) {
     self.dispatchType = dispatchType
     slots = .allocate(capacity: Limits.bufferSlots)
     slots.initialize(repeating: Slot(), count: Limits.bufferSlots)
-    reorders = dispatchType == .concurrent && commandBuffer.softDevice.options.checks
+    overlap = dispatchType == .concurrent && commandBuffer.softDevice.options.checks ? Overlap() : nil
     super.init(commandBuffer, opens: opens)
+    if let overlap { commandBuffer.list.keep(overlap) }
   }
 
   deinit { slots.deallocate() }
@@ -48,7 +51,7 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     guard let buffer = resolve(buffer, place("setBuffer", index)),
       isOffset(offset, length: buffer.length, "setBuffer", index)
     else { return }
-    slots[index] = Slot(base: buffer.base, length: buffer.length, offset: offset)
+    slots[index] = Slot(base: buffer.base, length: buffer.length, offset: offset, written: buffer.written)
     use(buffer)
   }
 
@@ -100,17 +103,21 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
     threadgroupBytes[index] = length
   }
 
-  // Dispatches see each other's writes, and memory is always resident: only mistakes matter here.
+  // Dispatches see each other's writes, and memory is always resident: only mistakes and checks matter here.
 
   func memoryBarrier(scope: MTLBarrierScope) {
-    guard admits("memoryBarrier") else { return }
+    guard admits("memoryBarrier"), scope.contains(.buffers) else { return }
     reorder()
+    if let overlap { commandBuffer.list.append(.barrier(.passUnretained(overlap), nil, bytes: 0)) }
   }
 
   func memoryBarrier(resources: [any MTLResource]) {
-    guard admits("memoryBarrier") else { return }
+    guard admits("memoryBarrier"), !resources.isEmpty else { return }
     reorder()
-    for resource in resources { _ = resolve(resource, "memoryBarrier") }
+    for resource in resources {
+      guard let buffer = resolve(resource, "memoryBarrier"), let overlap else { continue }
+      commandBuffer.list.append(.barrier(.passUnretained(overlap), buffer.base, bytes: buffer.length))
+    }
   }
 
   func useResource(_ resource: any MTLResource, usage: MTLResourceUsage) {
@@ -179,8 +186,9 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
       return
     }
     let command = DispatchCommand(
-      pipeline: .passUnretained(pipeline), grid: grid, bindings: bindings, threadgroupBytes: threadgroupBytes)
-    if reorders, firstUnordered == nil { firstUnordered = commandBuffer.list.commands.count }
+      pipeline: .passUnretained(pipeline), grid: grid, bindings: bindings, threadgroupBytes: threadgroupBytes,
+      overlap: overlap.map(Unmanaged.passUnretained))
+    if overlap != nil, firstUnordered == nil { firstUnordered = commandBuffer.list.commands.count }
     commandBuffer.list.append(memory.map { .indirectDispatch(command, $0) } ?? .dispatch(command))
   }
 
@@ -209,7 +217,9 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
         return nil
       }
       commandBuffer.list.append(
-        CommandList.Binding(slot: argument.slot, value: sm_binding(data: base + slot.offset, bytes: bytes)))
+        CommandList.Binding(
+          slot: argument.slot, value: sm_binding(data: base + slot.offset, bytes: bytes),
+          written: slot.written.map { $0 + slot.offset }))
     }
     return first..<commandBuffer.list.bindings.count
   }

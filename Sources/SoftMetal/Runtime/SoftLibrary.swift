@@ -8,6 +8,7 @@ struct CompileSettings: Sendable {
   let preserveInvariance: Bool
   let optimizationLevel: MTLLibraryOptimizationLevel
   let maxTotalThreadsPerThreadgroup: Int
+  let usesNativeKernels: Bool
 
   init(_ options: MTLCompileOptions?) {
     let options = options ?? MTLCompileOptions()
@@ -19,6 +20,7 @@ struct CompileSettings: Sendable {
     preserveInvariance = options.preserveInvariance
     optimizationLevel = options.optimizationLevel
     maxTotalThreadsPerThreadgroup = options.maxTotalThreadsPerThreadgroup
+    usesNativeKernels = (options as? SoftMetalCompileOptions)?.usesNativeKernels ?? true
   }
 }
 
@@ -47,13 +49,18 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
     softDevice = device
     self.source = source
     self.settings = settings
-    if device.natives.kernels(for: source).isEmpty {
+    if !settings.usesNativeKernels || device.natives.kernels(for: source).isEmpty {
       scannedNames = nil
       compiled = Guarded(try ShaderProgram(source, settings, try device.toolchain()))
     } else {
       scannedNames = try scanFunctionNames(source)
       compiled = Guarded(nil)
     }
+  }
+
+  /// By name, those that stand in for functions of this library.
+  var natives: [String: NativeKernel] {
+    settings.usesNativeKernels ? softDevice.natives.kernels(for: source) : [:]
   }
 
   /// The source, compiled by now.
@@ -77,7 +84,7 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
   /// Native kernels vouch for names that only a preprocessor would see.
   var functionNames: [String] {
     let names = compiled.current?.functionNames ?? scannedNames ?? []
-    return names + softDevice.natives.kernels(for: source).keys.filter { !names.contains($0) }.sorted()
+    return names + natives.keys.filter { !names.contains($0) }.sorted()
   }
 
   func makeFunction(name functionName: String) -> (any MTLFunction)? {
@@ -116,7 +123,7 @@ final class SoftLibrary: MTLLibrary, @unchecked Sendable {
 
   /// The constants a function uses, by index; nil if there is no such function.
   private func constants(of name: String) throws(MTLLibraryError) -> [MTLFunctionConstant]? {
-    if let native = softDevice.natives.kernels(for: source)[name] { return native.constants }
+    if let native = natives[name] { return native.constants }
     return try program().constants(of: name)
   }
 }

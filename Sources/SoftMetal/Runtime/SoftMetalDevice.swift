@@ -38,7 +38,7 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
   init(options: Result<SoftMetalOptions, MTLLibraryError>, environment: Result<ShaderEnvironment, MTLLibraryError>) {
     registryID = Self.count.add(1, ordering: .relaxed).newValue
     natives = NativeKernelRegistry()
-    providers = [NativeProvider(registry: natives), ShaderProvider()]
+    providers = [NativeProvider(), ShaderProvider()]
     self.environment = environment
     guardedOptions = Guarded(options)
   }
@@ -104,7 +104,7 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
     bytes pointer: UnsafeRawPointer, length: Int, options: MTLResourceOptions
   ) -> (any MTLBuffer)? {
     guard let buffer = makeSoftBuffer(length: length, options: options) else { return nil }
-    buffer.base.copyMemory(from: pointer, byteCount: length)
+    buffer.contents().copyMemory(from: pointer, byteCount: length)
     return buffer
   }
 
@@ -117,6 +117,16 @@ public final class SoftMetalDevice: MTLDevice, @unchecked Sendable {
       options.storageMode == .shared || options.storageMode == .managed
     else { return nil }
     return SoftBuffer(device: self, foreign: pointer, length: length, options: options, deallocator: deallocator)
+  }
+
+  /// As `makeBuffer(bytesNoCopy:)`, for any memory: SoftMetal's own. Nil for no bytes or more than a buffer can have.
+  public func makeBuffer(
+    wrapping pointer: UnsafeMutableRawPointer, length: Int,
+    deallocator: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)? = nil
+  ) -> (any MTLBuffer)? {
+    guard length > 0, length <= maxBufferLength else { return nil }
+    return SoftBuffer(
+      device: self, foreign: pointer, length: length, options: .storageModeShared, deallocator: deallocator)
   }
 
   private func makeSoftBuffer(length: Int, options: MTLResourceOptions) -> SoftBuffer? {

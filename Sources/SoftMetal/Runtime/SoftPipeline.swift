@@ -1,7 +1,7 @@
 import CSoftMetal
 
 /// One buffer argument of a kernel.
-struct KernelArgument: Sendable {
+struct KernelArgument: Sendable, Equatable {
   let name: String
   let slot: Int
   let isWritten: Bool
@@ -24,16 +24,28 @@ protocol ExecutableKernel: AnyObject, Sendable {
   var threadgroupSlots: [Int] { get }
   var maxThreads: Int { get }
   var staticThreadgroupBytes: Int { get }
+  /// Whether the kernel watches its accesses, and makes use of the checks it is run with.
+  var isChecked: Bool { get }
   /// Bindings, grid and executor are filled in; nil on success, else why not.
-  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>) -> KernelFailure?
+  func run(_ dispatch: UnsafeMutablePointer<sm_dispatch>, _ checks: DispatchChecks) -> KernelFailure?
+}
+
+/// What checks have to know of a dispatch.
+struct DispatchChecks {
+  /// Of the dispatches that may overlap with this one; nil if there are none.
+  var history: OpaquePointer?
+  /// By slot: `CommandList.Binding.written`. Empty if all are nil.
+  var written: [UnsafeMutablePointer<UInt8>?] = []
 }
 
 /// Why a kernel did not run to its end.
 struct KernelFailure: Sendable {
   let code: MTLCommandBufferError.Code
   let text: String
+  let isFinding: Bool
 
-  init(_ text: String, _ code: MTLCommandBufferError.Code = .internal) {
+  init(_ text: String, _ code: MTLCommandBufferError.Code = .internal, isFinding: Bool = false) {
+    self.isFinding = isFinding
     self.code = code
     self.text = text
   }

@@ -22,6 +22,9 @@ enum ShaderDiagnostics {
     return "\(Place(file: file, line: error.line, column: error.column).text): error: \(error.message)"
   }
 
+  /// Warnings of clang that may be errors of Metal's.
+  static let warnings = ["-Wvla", "-Wimplicit-float-conversion", "-Wdouble-promotion"]
+
   /// The errors among what clang printed, each with its notes; nil if there is none that has a place.
   ///
   /// - Parameter isLibrary: whether a file is the device library's. Nobody can look there, so an error in it moves to
@@ -37,7 +40,12 @@ enum ShaderDiagnostics {
       }
     }
     var lines: [String] = []
-    for var group in groups where group[0].kind.hasSuffix("error") {
+    for var group in groups {
+      if group[0].kind == "warning" {
+        guard !isLibrary(group[0].place.file), let text = refusal(group[0].text, note: group.dropFirst().first?.text)
+        else { continue }
+        group[0].text = text
+      }
       let notes = group.dropFirst().filter { !isLibrary($0.place.file) }
       if isLibrary(group[0].place.file), let cause = notes.first { group[0].place = cause.place }
       group[0].kind = "error"
@@ -46,6 +54,27 @@ enum ShaderDiagnostics {
     }
     return lines.isEmpty ? nil : lines.joined(separator: "\n")
   }
+
+  /// What Metal says against the cause of a warning; nil if it has no objection.
+  private static func refusal(_ warning: String, note: String?) -> String? {
+    if warning.hasPrefix("variable length array") {
+      // While a function constant is open, arrays that it sizes seem to have no fixed length.
+      let isOpen = note.map { $0.hasPrefix("initializer of ") && $0.hasSuffix(" is unknown") } ?? true
+      return isOpen ? nil : "variable length arrays are not supported in Metal"
+    }
+    guard let split = warning.firstRange(of: "' to '") ?? warning.firstRange(of: "') to '") else { return nil }
+    let isFromBFloat = isBFloat(warning[..<split.lowerBound]), isToBFloat = isBFloat(warning[split.upperBound...])
+    if warning.contains("loses floating-point precision"), isToBFloat {
+      return "a value of another floating-point type does not convert to 'bfloat' implicitly"
+    }
+    if warning.contains("increases floating-point precision"), isFromBFloat, isHalf(warning[split.upperBound...]) {
+      return "'half' and 'bfloat' cannot be combined: convert one of them"
+    }
+    return nil
+  }
+
+  private static func isBFloat(_ type: Substring) -> Bool { type.contains("bfloat") || type.contains("__bf16") }
+  private static func isHalf(_ type: Substring) -> Bool { type.contains("half") || type.contains("_Float16") }
 
   /// `FILE:LINE:COLUMN: KIND: TEXT`, where the file may have colons itself.
   private static func message(_ line: Substring) -> Message? {

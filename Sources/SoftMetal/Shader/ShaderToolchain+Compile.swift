@@ -1,7 +1,7 @@
 // The three runs of the compiler: preprocessing, checking what a library declares, building a kernel.
 extension ShaderToolchain {
   private static let longestSource = 64 << 20
-  /// One error a line; no file that tells of a crash. Which warnings count is in the kernels' flags.
+  /// One error a line; no file that tells of a crash.
   private static let plain = ["-fno-caret-diagnostics", "-fno-color-diagnostics", "-fno-crash-diagnostics"]
   private static let input = ["-x", "c++"]
 
@@ -17,10 +17,7 @@ extension ShaderToolchain {
         .compileFailure,
         "makeLibrary: source: expected at most \(Self.longestSource) bytes, got \(source.utf8.count)")
     }
-    let macros = try Self.macros(settings).map { "-D\($0)" }
-    // The last two are for zig, which brings headers of its own.
-    let alone = ["-undef", "-nostdinc", "-nostdinc++", "-nostdlib"]
-    let options = ["-E", "-std=gnu++17"] + alone + ["-w"] + Self.plain + macros
+    let options = try Self.preprocessing(settings)
     let compiler = try compiler()
     let name = "source-\(key(compiler, options + [source]))"
     if let known = store.contents(name) { return String(decoding: known, as: UTF8.self) }
@@ -40,6 +37,12 @@ extension ShaderToolchain {
     }.get()
     store.keep(Array(text.utf8), as: name)
     return text
+  }
+
+  private static func preprocessing(_ settings: CompileSettings) throws(MTLLibraryError) -> [String] {
+    // The last two are for zig, which brings headers of its own.
+    let alone = ["-undef", "-nostdinc", "-nostdinc++", "-nostdlib"]
+    return ["-E", "-std=gnu++17"] + alone + ["-w"] + plain + (try macros(settings).map { "-D\($0)" })
   }
 
   /// The macros that a library's options define, besides Metal's own, as `NAME=VALUE`.
@@ -99,14 +102,22 @@ extension ShaderToolchain {
     store.keep([], as: name)
   }
 
-  /// The compiled kernel, loaded: the one in use, the one on disk, or a new one.
+  /// The compiled kernel of that name, if it is in use or on disk.
+  func known(_ file: String) -> LoadedShader? {
+    try? loaded.shader(file) { () throws(MTLLibraryError) in
+      guard let path = store.find(file) else { throw MTLLibraryError(.internal, "\(file) is not in the cache") }
+      return try LoadedShader(path)
+    }
+  }
+
+  /// The compiled kernel, loaded: the one in use, the one on disk, or a new one. And the name of its file.
   func build(
     _ text: String, _ flavour: ShaderFlavour, _ settings: CompileSettings
-  ) throws(MTLLibraryError) -> LoadedShader {
+  ) throws(MTLLibraryError) -> (LoadedShader, file: String) {
     let compiler = try compiler()
     let options = Self.options(flavour, settings)
     let name = "kernel-\(key(compiler, options + [text])).so"
-    return try loaded.shader(name) { () throws(MTLLibraryError) in
+    let shader = try loaded.shader(name) { () throws(MTLLibraryError) in
       // What is whole and cannot be loaded all the same is made anew.
       if let path = store.find(name), let shader = try? LoadedShader(path) { return shader }
       let made = try onDisk { directory throws(SystemError) in
@@ -121,6 +132,7 @@ extension ShaderToolchain {
       }
       return try LoadedShader(try made.get())
     }
+    return (shader, name)
   }
 
   /// The compiler's arguments, run by run, that make `kernel.so` of `kernel.cpp`.
@@ -137,12 +149,23 @@ extension ShaderToolchain {
   }
 
   private static func options(_ flavour: ShaderFlavour, _ settings: CompileSettings) -> [String] {
-    var options = DeviceLibrary.flags(flavour) + plain
+    var options = DeviceLibrary.flags(flavour) + ShaderDiagnostics.warnings + plain
     // Never -ffinite-math-only: masks are made of infinities, and Metal's own GPUs honour them.
     // Plain "fast" would fuse what a pragma says to leave alone.
     options.append("-ffp-contract=\(settings.mathMode == .safe ? "on" : "fast-honor-pragmas")")
     if settings.optimizationLevel == .size, !flavour.checked { options.append("-Os") }
     return options
+  }
+
+  /// A name for a source, and for all that it depends on what is found in it and made of it.
+  func key(_ source: String, _ settings: CompileSettings) throws(MTLLibraryError) -> String {
+    let checking = Self.options(ShaderFlavour(lockstep: true, checked: false), settings)
+    let version = "\(settings.languageVersion.rawValue)"
+    let compiler = try compiler().identity
+    var hash = SHA256()
+    for word in FrontEnd.identity + (try Self.preprocessing(settings)) + checking { hash.add(word) }
+    for word in [compiler, version, source] { hash.add(word) }
+    return hash.finish().hex
   }
 
   /// A name for what these words make of the compiler and the device library.

@@ -108,7 +108,10 @@ final class ShaderToolchain: Sendable {
   /// Nil if the compiler did what it should, else what it objects to.
   func failure(_ process: ChildProcess, _ place: DeviceLibrary.Place) -> MTLLibraryError? {
     switch process.end {
-    case .exited(0): return nil
+    case .exited(0):
+      return ShaderDiagnostics.errors(process.text, isLibrary: place.isInternal).map {
+        MTLLibraryError(.compileFailure, $0)
+      }
     case .timedOut:
       return MTLLibraryError(
         .internal, "compiling a shader: the compiler was stopped after \(environment.seconds) seconds")

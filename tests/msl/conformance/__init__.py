@@ -1,41 +1,9 @@
-"""Small Metal programs by area, each with what it must give."""
+"""Small Metal programs by area, each with what it must give. Every module of this package counts."""
 
-from tests.msl.conformance import (
-    atomics,
-    builtins,
-    common,
-    control,
-    conversions,
-    function_constants,
-    integers,
-    language,
-    layout,
-    math,
-    matrices,
-    quadgroups,
-    simdgroups,
-    small_floats,
-    threadgroups,
-    vectors,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from tests.msl.program import Area
 
-MODULES = (
-    atomics,
-    builtins,
-    common,
-    control,
-    conversions,
-    function_constants,
-    integers,
-    language,
-    layout,
-    math,
-    matrices,
-    quadgroups,
-    simdgroups,
-    small_floats,
-    threadgroups,
-    vectors,
-)
+MODULES = tuple(import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
 AREAS = tuple(value for module in MODULES for value in vars(module).values() if isinstance(value, Area))

@@ -72,6 +72,15 @@ template <typename T> constexpr constant T pi_of = T(3.14159265f);
 template <typename T, bool negate> struct pick { T v; T get() const { if (negate) return -v; return v; } };
 template <typename T> using pair_of = vec<T, 2>;
 
+struct first_of { int operator()(int x, int y) thread; };
+struct second_of {
+  int operator()(int x, int y) thread;
+  template <typename T> struct part { T get(T x) const thread; };
+};
+int first_of::operator()(int x, int y) thread { return x; }
+int second_of::operator()(int x, int y) thread { return y; }
+template <typename T> T second_of::part<T>::get(T x) const thread { return x * 3; }
+
 namespace outer {
 namespace inner { constant int depth = 2; int f() { return 42; } }
 int g() { return inner::f() + 1; }
@@ -373,3 +382,39 @@ kernel void writes_through_pointers(device uchar *out [[buffer(0)]], uint i [[th
 def writes_through_pointers():
     i = np.arange(16)
     return np.stack([i ^ 0xF0, 0 * i + 1], 1).ravel().astype(np.uint8)
+
+
+@area.each(
+    "int4",
+    "first_of f; second_of s; second_of::part<int> p; r = int4(f(x, 7), s(x, 7), p.get(x), 0);",
+    x=np.int32([1, 2]),
+)
+def methods_defined_outside_of_their_classes(x):
+    return np.stack([x, np.full_like(x, 7), 3 * x, 0 * x], 1)
+
+
+@area.each(
+    "int",
+    """int n = x; constexpr os_log mine("a.b", "c");
+  os_log_default.log("%d", n); mine.log_error("%f", float(n)); mine.log_debug("x"); mine.log_info("%u", 3u);
+  os_log_default.log_fault("%d %d", n, n); os_log_default.log_with_type(os_log_type_error, "%d", n);
+  os_log_default.log("%d", ++n); r = n;""",
+    x=np.int32([1, 2]),
+)
+def logging_goes_nowhere(x):
+    return x + 1
+
+
+SAME_NAME = """
+template <typename T, int n> kernel void adjusted(device T *out [[buffer(0)]], device const T *x [[buffer(1)]],
+    uint i [[thread_position_in_grid]]) { out[i] = x[i] * n; }
+template <typename T, typename U, int n> kernel void adjusted(device T *out [[buffer(0)]],
+    device const U *x [[buffer(1)]],
+    uint i [[thread_position_in_grid]]) { out[i] = T(x[i]) + n; }
+template [[host_name("templates_of_one_name")]] [[kernel]] decltype(adjusted<float, int, 5>) adjusted<float, int, 5>;
+"""
+
+
+@area.kernel(SAME_NAME, ("float", 4), inputs={"x": np.int32([1, 2, 3, 4])}, threads=4)
+def templates_of_one_name(x):
+    return x.astype(np.float32) + 5

@@ -245,3 +245,27 @@ def after_some_lanes_left():
     i = np.arange(64)
     sums = np.where(i < 32, i[10:32].sum(), i[42:64].sum()) + (i % 32 == 10) * 1000000
     return np.where(i % 32 < 10, 0, sums).astype(np.uint32)
+
+
+for expression, of in (("__metal_simd_sum(x)", "sum"), ("__metal_simd_max(x)", "max")):
+    both_branches(expression, "int", INTS, reduction(getattr(np, of)), f"{of}_by_the_name_of_the_compiler")
+both_branches(
+    "as_type<uint>(__metal_simd_xor(x))",
+    "uint",
+    FLOATS,
+    lambda x, lane: np.bitwise_xor.reduce(x.view(np.uint32)),
+    "xor_of_the_bits_of_floats",
+)
+
+
+@area.kernel(
+    """
+kernel void lane_and_size_by_the_names_of_the_compiler(device uint2 *out [[buffer(0)]],
+    uint i [[thread_index_in_threadgroup]]) {
+  out[i] = uint2(__metal_get_thread_index_in_simdgroup(ushort()), __metal_get_simdgroup_size(uint()));
+}""",
+    ("uint2", THREADS),
+    threads=THREADS,
+)
+def lane_and_size_by_the_names_of_the_compiler():
+    return np.stack([LANE, np.full(THREADS, 32)], 1).astype(np.uint32)

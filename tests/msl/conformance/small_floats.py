@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.msl.program import BFLOAT, Area
+from tests.msl.program import BFLOAT, Area, ulps
 
-area = Area("small_floats")
+area = Area(
+    "small_floats",
+    """
+namespace magnitude {
+METAL_FUNC bfloat of(bfloat x) { return static_cast<bfloat>(__metal_fabs(static_cast<float>(x), true)); }
+}
+namespace metal {
+METAL_FUNC bfloat exp(bfloat x) { return static_cast<bfloat>(__metal_exp(static_cast<float>(x), false)); }
+}
+template <typename T> T blended(T x, float y) { return static_cast<T>(exp(x) * 0 + x + y); }
+""",
+)
 H = np.float16([1, 1.001, 0.1, 3, 1000, -2.5, 65000, 6e-5]), np.float16([0.001, 1.001, 0.3, 7, 3.7, 0.3, 2000, 0.5])
 B = (
     np.array([1, 1.01, 0.1, 3, 1000, -2.5, 3e38, 1e-20], BFLOAT),
@@ -110,3 +121,31 @@ def half_limits(x):
     return np.stack(
         [np.where(x.astype(np.float32) * 2 > 65504, np.float16(65504), x), np.minimum(x, np.float16(100))], 1
     )
+
+
+@area.each("float2", "r = float2(precise::exp(x), fast::exp(x));", x=np.float16([0.1, -3, 7, 11.5]), compare=ulps(180))
+def precise_and_fast_functions_of_half_give_float(x):
+    e = np.exp(x.astype(np.float64))
+    return np.stack([e, e], 1)
+
+
+@area.each("float2", "r = float2(precise::sqrt(x), fast::fabs(x));", x=np.array([2, 100, 0.1], BFLOAT), compare=ulps(4))
+def precise_and_fast_functions_take_bfloat(x):
+    x = x.astype(np.float64)
+    return np.stack([np.sqrt(x), np.abs(x)], 1)
+
+
+@area.each("bfloat2", "r = bfloat2(magnitude::of(x), blended(x, 0.5f));", x=np.array([-2, 3, 0.1], BFLOAT))
+def bfloat_overloads_of_a_shader_are_preferred(x):
+    x = x.astype(np.float32)
+    return np.stack([np.abs(x), (x + np.float32(0.5)).astype(BFLOAT)], 1).astype(BFLOAT)
+
+
+@area.each(
+    "uchar4",
+    "r = uchar4(is_convertible_v<bfloat, float>, is_convertible_v<float, bfloat>, is_convertible_v<half, bfloat>,\n"
+    "    is_convertible_v<float, half>);",
+    x=np.zeros(2, np.int32),
+)
+def what_converts_to_bfloat(x):
+    return np.repeat(np.uint8([[1, 0, 0, 1]]), len(x), 0)

@@ -20,7 +20,7 @@ final class RegistryTests: XCTestCase {
     XCTAssertEqual(thrown { _ = try registry.pipeline("scale_add", constants: twice) }.argument, "constants")
     let missing = thrown { _ = try registry.pipeline("scale_add", constants: [FunctionConstant(0, .int(1))]) }
     XCTAssertEqual(missing.code, .compileFailed)
-    XCTAssertTrue(missing.log.contains("step"), missing.log)
+    XCTAssertTrue(missing.log.contains("shift"), missing.log)
   }
 
   func testUnknownKernelIsNamed() throws {

@@ -9,15 +9,15 @@ import XCTest
 enum TestKernels {
   static let name = "test_kernels"
 
-  /// x[i] = factor · x[i] + step for the first n elements.
+  /// x[i] = factor · x[i] + shift for the first n elements.
   static let source = """
     #include <metal_stdlib>
     using namespace metal;
     constant int factor [[function_constant(0)]];
-    constant int step [[function_constant(1)]];
+    constant int shift [[function_constant(1)]];
     kernel void scale_add(device float* x [[buffer(0)]], constant uint& n [[buffer(1)]],
                           uint i [[thread_position_in_grid]]) {
-      if (i < n) x[i] = float(factor) * x[i] + float(step);
+      if (i < n) x[i] = float(factor) * x[i] + float(shift);
     }
     """
 
@@ -58,7 +58,7 @@ enum TestKernels {
       arguments[1] = sm_argument(name: strdup("n"), slot: 1, access: 0, min_bytes: 4, guard: -1)
       let constants = UnsafeMutableBufferPointer<sm_constant_info>.allocate(capacity: 2)
       constants[0] = sm_constant_info(name: strdup("factor"), index: 0, type: 29, required: 1)
-      constants[1] = sm_constant_info(name: strdup("step"), index: 1, type: 29, required: 1)
+      constants[1] = sm_constant_info(name: strdup("shift"), index: 1, type: 29, required: 1)
       return [
         sm_native_kernel(
           name: strdup("scale_add"), run: scaleAdd, arguments: arguments.baseAddress, argument_count: 2,

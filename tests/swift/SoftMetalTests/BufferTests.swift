@@ -137,4 +137,21 @@ final class Journal: Sendable {
   private let state = Mutex<[String]>([])
   var entries: [String] { state.withLock { $0 } }
   func note(_ entry: String) { state.withLock { $0.append(entry) } }
+
+  func testWrappingAnyMemory() throws {
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 16)
+    let soft = SoftMetalDevice(), freed = Counter()
+    var buffer = soft.makeBuffer(wrapping: memory + 4, length: 20) { pointer, length in
+      XCTAssertEqual(length, 20)
+      freed.add()
+    }
+    XCTAssertEqual(buffer?.contents(), memory + 4)
+    XCTAssertEqual(buffer?.length, 20)
+    XCTAssertEqual(freed.calls, 0)
+    buffer = nil
+    XCTAssertEqual(freed.calls, 1)
+    XCTAssertNil(soft.makeBuffer(wrapping: memory, length: 0))
+    XCTAssertNil(soft.makeBuffer(wrapping: memory, length: soft.maxBufferLength + 1))
+    memory.deallocate()
+  }
 }

@@ -7,14 +7,14 @@ private final class Sequence {
   let checker: OpaquePointer
   let device = UnsafeMutableRawPointer.allocate(byteCount: 1024, alignment: 64)
   let shared = UnsafeMutableRawPointer.allocate(byteCount: 1024, alignment: 64)
-  let initialised = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
+  let initialised = UnsafeMutablePointer<UInt8>.allocate(capacity: 512)
   private var value: UInt8 = 0
 
   init(history: OpaquePointer? = nil, lockstep: Bool = false, limit: UInt64 = 0, memory: Sequence? = nil) {
     checker = sm_checker_create("k", 64, lockstep ? 1 : 0, limit, history)
     device.initializeMemory(as: UInt8.self, repeating: 0, count: 1024)
     shared.initializeMemory(as: UInt8.self, repeating: 0, count: 1024)
-    initialised.initialize(repeating: 0xff, count: 64)
+    initialised.initialize(repeating: 1, count: 512)
     sm_checker_add_buffer(checker, 3, (memory ?? self).device, 512, initialised)
     sm_checker_add_threadgroup(checker, 0, shared, 256)
     sm_checker_add_threadgroup(checker, -1, shared + 512, 256)
@@ -333,8 +333,8 @@ final class CheckerTests: XCTestCase {
     XCTAssertEqual(
       try twoDispatches { _, _ in },
       [
-        "shader check: data race on device memory: write at test:1 by thread 0 of threadgroup 0,0,0 in an earlier "
-          + "dispatch of \"k\" and read at test:2 by thread 0 of threadgroup 0,0,0 (byte 16 of buffer 3; no memoryBarrier "
+        "shader check: data race on device memory: write at test:1 by thread 0 of threadgroup 0,0,0 in another "
+          + "dispatch, of \"k\" and read at test:2 by thread 0 of threadgroup 0,0,0 of \"k\" (byte 16 of buffer 3; no memoryBarrier "
           + "between the dispatches); once"
       ])
   }
@@ -391,14 +391,14 @@ final class CheckerTests: XCTestCase {
 
   func testDeviceBytesTheHostHasNotWritten() {
     let s = Sequence()
-    s.initialised[2] = 0x0f
+    for byte in 20..<24 { s.initialised[byte] = 0 }
     s.start()
     s.read(0, s.device + 16, line: 1)
     s.read(0, s.device + 20, line: 2)
     s.write(0, s.device + 20, line: 3)
     s.read(0, s.device + 20, line: 4)
     s.end()
-    XCTAssertEqual(s.initialised[2], 0xff)
+    XCTAssertEqual((16..<24).map { s.initialised[$0] }, [UInt8](repeating: 1, count: 8))
     XCTAssertEqual(s.report.count, 1)
     XCTAssert(s.report[0].contains("read at test:2") && s.report[0].contains("byte 20 of buffer 3"), s.report[0])
   }

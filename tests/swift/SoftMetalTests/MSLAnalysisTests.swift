@@ -40,6 +40,24 @@ final class MSLAnalysisTests: XCTestCase {
     }
   }
 
+  func testTemplatesOfOneNameAreToldApartByTheirArguments() throws {
+    let templates = """
+      template <typename T, int N> kernel void f(device T *p) {} template <typename T, typename U, int N> kernel void f(device U *p) {}
+      template <typename T, typename U, bool B = false> kernel void g(device T *p) {} template <typename T, int N> kernel void g(device T *q) {}
+
+      """
+    func kernel(_ name: String) throws -> Int? {
+      try MSLSamples.module("\(templates)template [[host_name(\"h\")]] kernel decltype(\(name)) \(name);").program
+        .entry("h")?.kernel
+    }
+    XCTAssertEqual(try kernel("f<float, 2>"), 0)
+    XCTAssertEqual(try kernel("f<float, half, 2>"), 1)
+    XCTAssertEqual(try kernel("g<float, half>"), 2)
+    XCTAssertEqual(try kernel("g<float, half, true>"), 2)
+    XCTAssertThrowsError(try kernel("f<float>"))
+    XCTAssertEqual(try kernel("g<float, 2>"), 3)
+  }
+
   func testSlotsAreGivenOrNumbered() throws {
     XCTAssertEqual(try arguments("device float *a, device float *b"), ["a0w", "b1w"])
     XCTAssertEqual(

@@ -89,12 +89,21 @@ final class MSLScannerTests: XCTestCase {
       ("packed_float3", 12), ("half4", 8), ("float4x4", 64), ("half2x3", 16), ("metal::uint2", 8), ("vec<half, 4>", 8),
       ("atomic_uint", 4), ("unsigned short", 2), ("struct { int a; char b; }", nil), ("outer", 40), ("choice", 8),
       ("open", nil),
-      ("tiny", 1), ("empty", 1),
+      ("tiny", 1), ("empty", 1), ("named", 12), ("unnamed", 32), ("alias", 12), ("holder", 72), ("mixed", 24),
+      ("pair<float>", 8), ("pair<half, 3>", 6), ("pair<pair<char, 2>>", 4), ("triple", 16), ("array<half, 6>", 12),
+      ("endless<0>", nil), ("nest::deep", 4), ("struct named", 12), ("marked", 32),
     ]
     for (type, size) in types where !type.contains("{") {
       let module = try MSLSamples.module(
         "struct inner { char a; int b[2]; }; struct outer { inner i[2]; half h; long q; static constant int n = 1; };"
           + "union choice { int a; float2 b; }; enum tiny : uchar { t }; struct empty {}; struct open { texture x; };"
+          + "typedef struct named { packed_float3 v; } named; typedef struct { float3 v; half h[4]; } unnamed;"
+          + "using alias = named; struct holder { struct part { int n; float2 f; } parts[2], one; named n; part *p; };"
+          + "struct mixed { int kind; union { float f; long l; }; struct { char c; } s; enum { e } g; void f() {} };"
+          + "template <typename T, int N = 2> struct pair { T v[N]; }; using triple = pair<float, 4>;"
+          + "template <int N> struct endless { endless<N + 1> a, b; };"
+          + "namespace nest { typedef struct deep { int d; } deep; }"
+          + "struct marked { float4 p [[position]]; int i [[user(x)]]; };"
           + "kernel void k(constant \(type) &p [[buffer(0)]]) {}")
       let translation = try module.translate(
         "k", constants: [], flavour: ShaderFlavour(lockstep: false, checked: false))

@@ -55,6 +55,18 @@ final class MSLTranslationTests: XCTestCase {
     XCTAssertTrue(text.contains("get() const"))
   }
 
+  func testMethodsDefinedOutsideOfTheirClasses() throws {
+    let text = try text(
+      """
+      struct A { int operator()(int x) thread; template <typename T> struct I { T get(T x) thread; }; };
+      struct B { int operator()(int x) thread; };
+      int A::operator()(int x) thread { return x; } int B::operator()(int x) thread { return 2 * x; }
+      template <typename T> T A::I<T>::get(T x) thread { return x; }
+      kernel void k(device int *p) { A a; B b; *p = a(1) + b(2); }
+      """)
+    XCTAssertEqual(text.components(of: "::operator()(int x)"), 2)
+  }
+
   func testOverloadsThatDoDifferentThings() throws {
     let source = """
       float f(device float *p) { return *p; } float f(threadgroup float *q) { return 2 * *q; }

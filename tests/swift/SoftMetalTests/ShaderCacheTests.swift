@@ -51,6 +51,44 @@ final class ShaderCacheTests: XCTestCase {
     XCTAssertEqual(scratch.cached("kernel-").count, 3)
   }
 
+  func testWarmStartDoesNotReadTheSource() throws {
+    let log = "\(scratch.path)/log"
+    let compiler = try scratch.script("clang++", "echo run >> \(log)\nexec \"$CLANG\" \"$@\"")
+    try check(try bench { $0.compiler = compiler }, term: 1)
+    let runs = try Files.load(log)
+    // Whoever read it would have to preprocess it again.
+    for name in scratch.cached("source-") + scratch.cached("check-") { Files.remove("\(scratch.cache)/\(name)") }
+    try check(try bench { $0.compiler = compiler }, term: 1)
+    XCTAssertEqual(try Files.load(log), runs)
+    // Without the kernel, and the same.
+    for name in scratch.cached("kernel-") { Files.remove("\(scratch.cache)/\(name)") }
+    try check(try bench { $0.compiler = compiler }, term: 1)
+    XCTAssertEqual(try Files.load(log).count, runs.count + 8)
+  }
+
+  func testFactsAreReadAsTheyWereWritten() throws {
+    let constants = [
+      LibraryFacts.Constant(name: "größe", type: .ulong, index: 65535, required: true),
+      LibraryFacts.Constant(name: "", type: .bool, index: 0, required: false),
+    ]
+    let library = LibraryFacts(functions: [
+      LibraryFacts.Function(name: "a", constants: constants), LibraryFacts.Function(name: "b", constants: []),
+    ])
+    let kernel = KernelFacts(
+      file: "kernel-1.so",
+      arguments: [
+        KernelArgument(name: "x", slot: 30, isWritten: true, minBytes: .max, guardConstant: 0),
+        KernelArgument(name: "y", slot: 0, isWritten: false, minBytes: 0, guardConstant: nil),
+      ],
+      threadgroupSlots: [0, 7])
+    XCTAssertEqual(LibraryFacts(library.bytes), library)
+    XCTAssertEqual(KernelFacts(kernel.bytes), kernel)
+    for count in 0..<library.bytes.count { XCTAssertNil(LibraryFacts(Array(library.bytes.prefix(count)))) }
+    for count in 0..<kernel.bytes.count { XCTAssertNil(KernelFacts(Array(kernel.bytes.prefix(count)))) }
+    XCTAssertNil(LibraryFacts(library.bytes + [0]))
+    XCTAssertNil(KernelFacts([UInt8](repeating: 0xff, count: 64)))
+  }
+
   func testFlavoursAndMathModesAreKeptApart() throws {
     var strict = SoftMetalOptions()
     strict.mode = .strict

@@ -1,0 +1,1 @@
+constant int n [[function_constant(0)]]; kernel void k(device float *x) { threadgroup float t[n][2 * n], u; t[0][1] = u = x[0]; }

@@ -1,0 +1,1 @@
+[[host_name]] kernel void k(device float *x [[buffer()]]) {}

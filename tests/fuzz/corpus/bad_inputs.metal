@@ -1,0 +1,1 @@
+kernel void k(float4 a [[thread_position_in_grid]], uint &b [[thread_index_in_simdgroup]], int c [[nothing]], uint d) {}

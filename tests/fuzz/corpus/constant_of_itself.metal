@@ -1,0 +1,1 @@
+constant int a = b + 1; constant int b = a; kernel void k(device float *x [[buffer(a)]]) {}

@@ -1,0 +1,1 @@
+struct s { int a; }; constant s a [[function_constant(0)]]; kernel void k(device int *x) { *x = a.a; }

@@ -1,0 +1,1 @@
+constant int a = 1 / 0; constant int b = 1 % (2 - 2); kernel void k(device float *x [[buffer(a ? b : 1 << 70)]]) {}

@@ -1,0 +1,1 @@
+template <int N> struct s { s<N + 1> a, b; }; kernel void k(constant s<0> &p) {}

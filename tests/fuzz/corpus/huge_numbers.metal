@@ -1,0 +1,1 @@
+constant int a = 0xffffffffffffffffffff; constant long b = 9223372036854775807 + 1; kernel void k(device float *x [[buffer(99999999999999999999)]]) { float y[1 << 62]; }

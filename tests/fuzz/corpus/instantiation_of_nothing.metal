@@ -1,0 +1,1 @@
+template [[host_name("a")]] kernel decltype(f<float>) f<float>;

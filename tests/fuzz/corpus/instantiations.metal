@@ -1,0 +1,1 @@
+template <typename T, typename U = T> kernel void f(device T *x) {} template <int N> kernel void f(device int *x) {} template [[host_name("a")]] kernel decltype(f<float>) f<float>; template [[host_name("b")]] kernel void f<3>(device int *); template kernel void f<half>(device half *);

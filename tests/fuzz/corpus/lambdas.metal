@@ -1,0 +1,1 @@
+kernel void k(device float *x [[buffer(0)]], uint i [[thread_position_in_grid]]) { auto f = [&](float y) mutable -> float { return [=] { return y * x[i]; }(); }; x[i] = f(1); }

@@ -1,0 +1,1 @@
+namespace a { inline namespace b { namespace c::d { struct s {}; } } } namespace e = a::b; using namespace e; using a::c::d::s; extern "C" { } kernel void k(device ::a::b::c::d::s *p) {}

@@ -1,0 +1,1 @@
+constant char s[] = R"x(never ends

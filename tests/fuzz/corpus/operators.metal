@@ -1,0 +1,1 @@
+struct s { int operator()(int) const; int operator[](int) const; operator float() const; s operator++(int); bool operator<(s o) const; s &operator<<=(int); friend s operator,(s, s); }; int s::operator()(int a) const { return a; } kernel void k(device s *p) { p->operator()(1); }

@@ -1,0 +1,1 @@
+float f(device float *p) { return *p; } float f(constant float *p) { return *p; } float f(thread float *p) { return 1; } kernel void k(device float *x) { *x = f(x); }

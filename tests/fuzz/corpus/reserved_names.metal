@@ -1,0 +1,1 @@
+kernel void sm_k(device float *SM_X) { SM_LOCK(); *SM_X = sm_convert<int>(1); }

@@ -1,0 +1,1 @@
+template <int N> struct s { float v[N >> 1]; }; kernel void k(constant s<(8 >> 1)> &p, device s<s<2>::n>> *q) {}

@@ -1,0 +1,1 @@
+constant int a [[function_constant(0)]]; constant float b [[function_constant(0)]]; kernel void k(device float *x) { *x = a + b; }

@@ -1,0 +1,1 @@
+[[host_name("$(touch x); `id` | rm -rf '*' && \"")]] kernel void k(device float *x [[buffer(0)]], uint i [[thread_position_in_grid]]) { x[0] = 1; }

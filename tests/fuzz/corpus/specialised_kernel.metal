@@ -1,0 +1,1 @@
+template <typename T> kernel void f(device T *x) {} template <> kernel void f<float>(device float *x) {}

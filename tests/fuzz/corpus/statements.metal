@@ -1,0 +1,1 @@
+kernel void k(device float *x [[buffer(0)]], uint i [[thread_position_in_grid]]) { do if (i) for (;;) { switch (i) case 1: default: break; } else while (0); while (i--); for (auto v : {1, 2}) x[v] = v; label: return; }

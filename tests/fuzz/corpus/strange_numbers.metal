@@ -1,0 +1,1 @@
+kernel void k(device float *x [[buffer(0)]], uint i [[thread_position_in_grid]]) { x[i] = 1.e+ + 0x.p1 + 1'0'0.5 + 08 + 0b2 + 1.5hh + 2bf + .5e-; }

@@ -1,0 +1,1 @@
+kernel void k(device float *x [[buffer(0)]], uint i [[thread_position_in_grid]]) { float4 v = 1; v.zyx += v.xxy.zyx; v.xx = 1; v.xyzwx; (v * v).wzyx.yx.x++; struct { float xy; } s; s.xy = 1; x[i] = v.rgba.a; }

@@ -1,0 +1,1 @@
+template <bool B> struct s {}; s<(1 < 2)> a; s<(1 > 2)> b; kernel void k(device float *x) { *x = 1 < 2 > 1; }

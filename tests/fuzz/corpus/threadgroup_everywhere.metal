@@ -1,0 +1,1 @@
+typedef threadgroup float *tp; struct s { tp p; threadgroup int *q; void put(int v) threadgroup { *q = v; } }; kernel void k(threadgroup float *a) { threadgroup s t; auto b = a; tp c = b; *c++ = 1; (*b) += 2; t.put(3); b[0], c[1] = 4; }

@@ -1,0 +1,1 @@
+struct s { s a[2]; }; typedef t t; using u = v; using v = u; kernel void k(constant s &p, constant t &q, constant u &r) {}

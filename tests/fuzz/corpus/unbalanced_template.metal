@@ -1,0 +1,1 @@
+template <typename T, int N = (1 > 2) kernel void k(device T *x) {}

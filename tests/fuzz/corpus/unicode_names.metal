@@ -1,0 +1,1 @@
+kernel void größe(device float *λ) { *λ = 1; } // 漢字 😀

@@ -1,0 +1,1 @@
+kernel void k(texture2d<float> t [[texture(0)]], sampler s [[sampler(0)]]) {} vertex float4 v() { return 0; }

@@ -1,0 +1,1 @@
+kernel int k(float *x, device float **y, device float &z[2], void, ..., constant void &v) { return 0; }
