@@ -91,13 +91,14 @@ ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-
 ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN_FLAGS))
 
 # Sanitizers see the C and C++ of the library, the executor of shaders included: not its Swift, nor compiled shaders, nor
-# the interpreter. Conformance tests would show them nothing new.
+# the interpreter. The tests of shaders by themselves would show them nothing new.
 .PHONY: test-asan
 test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the Python tests on a library built with sanitizers (Linux)
 	@scripts/need.sh swift
 	swift build $(ASAN_LIB_FLAGS)
 	PYFA_LIBRARY="$$(swift build $(ASAN_LIB_FLAGS) --show-bin-path)/$(LIBRARY)" \
-	  scripts/with_sanitizers.sh $(PYTEST) tests/python -o timeout=1800 --ignore-glob='*test_metal_conformance*' $(PYTEST_ARGS)
+	  scripts/with_sanitizers.sh $(PYTEST) tests/python -m 'not slow' -o timeout=1800 \
+	    --ignore-glob='*test_metal_conformance*' --ignore-glob='*test_shader_*' --ignore-glob='*test_codec_shaders*' $(PYTEST_ARGS)
 
 .PHONY: test-tsan
 test-tsan: need-swift ## Run the Swift tests with the thread sanitizer
