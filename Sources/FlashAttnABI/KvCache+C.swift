@@ -142,6 +142,7 @@ public func fa_kv_cache_step(
 ) -> fa_status {
   call { () throws(FAError) in
     let cache = try FlashAttnABI.cache(cache, "kv_cache_step")
+    guard k != nil || v != nil || queries != nil else { throw .null("kv_cache_step", "queries") }
     var tokens: KVCache.Tokens?
     if k != nil || v != nil {
       let operation = "kv_cache_append"

@@ -9,12 +9,13 @@ import pytest
 import pyfa
 from pyfa._ffi import declarations, ffi, header_directory, lib, string
 
-HANDLES = ("device", "buffer", "pool", "registry", "encoder", "capture")
+HANDLES = ("device", "buffer", "pool", "registry", "encoder", "capture", "kv_cache")
+FILES = ("flash_attn.h", "flash_attn_decode.h")
 
 
 def fallible():
     """Return the functions that give a status, by name."""
-    text = declarations((header_directory / "flash_attn.h").read_text(encoding="utf-8"))
+    text = "\n".join(declarations((header_directory / name).read_text(encoding="utf-8")) for name in FILES)
     names = re.findall(r"^fa_status (fa_\w+)\(", text, re.MULTILINE)
     return {name: ffi.typeof(getattr(lib, name)) for name in names}
 
@@ -65,6 +66,7 @@ def made(device):
         "pool": pyfa.BufferPool(device),
         "registry": pyfa.KernelRegistry(device),
         "capture": encoder.take_capture(),
+        "kv_cache": pyfa.KVCache(2, 64, 4, device=device),
         "encoder": encoder,
     }
     return objects, {noun: ffi.cast(f"fa_{noun} *", item._cdata) for noun, item in objects.items()}

@@ -10,6 +10,7 @@ import pyfa
 from tests.python import codec_reference as codec
 from tests.python import decode_reference as oracle
 from tests.python.reference import DTYPES, TOLERANCE, attention
+from tests.python.shader_devices import CHECKED, shader_device
 
 FORMATS = ["f32", "f16", "bf16", "q8", *(f"tq{bits}" for bits in range(2, 9))]
 VERSION_1 = ["tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"]
@@ -303,6 +304,28 @@ def test_explain_names_the_passes(device, rng):
     assert rooms["f32", 9] == ["flash_attn_prefill"]
     assert rooms["tq4_v1", 9] == ["tq_dequantize_kv", "fwht_standalone", "kv_encode", "flash_attn_prefill"]
     assert rooms[("f16", "tq8"), 9] == ["kv_decode", "flash_attn_prefill"]
+
+
+def test_a_step_is_one_submission(device, rng):
+    for name in ("f16", "tq8", "tq_hb5"):
+        cache = cache_of(device, name, capacity=2000)
+        cache.append(*tokens(rng, 1999))
+        pyfa.reset_counters()
+        cache.attend(np.ones((1, 4, 1, 64), np.float32), append=tokens(rng, 1))
+        counted = pyfa.counters()
+        assert (counted.command_buffers, counted.waits, counted.auto_barriers) == (1, 1, 0)
+        # Between the stages: cast and encode for version 1, append and attend, attend and merge.
+        assert counted.barriers == (4 if name == "tq_hb5" else 2)
+
+
+@pytest.mark.parametrize("name", ["f16", "tq5", "tq_hb6"])
+def test_checks_find_nothing(rng, name):
+    device = shader_device(**CHECKED)
+    cache = cache_of(device, name, batch=2, capacity=8, ring=True)
+    for count in (5, 1, 4):
+        out = cache.attend(np.ones((2, 4, 1, 64), np.float32), append=tokens(rng, count, batch=2))
+        assert np.isfinite(out).all()
+    assert np.isfinite(cache.attend(np.ones((2, 4, 9, 64), np.float32))).all()
 
 
 CONFIGURATIONS = {

