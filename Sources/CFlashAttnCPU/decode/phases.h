@@ -28,7 +28,7 @@ template <RowFormat F>
 FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
   constexpr int bytes = unit_bytes<F>();
   FA_UNROLL
-  for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 3);
+  for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 2);
 }
 
 /// Keys whose sums are kept in registers together.

@@ -88,7 +88,7 @@ public enum FlashAttnVecReduce {
         ConstantRule(index: 62, name: "has_lse") { problem, _ in .bool(problem.lse) },
       ] + constants,
       rules: [
-        .batch(\.batch), .sizes(.H, .D), .within("q_len", 1...DecodeProblem.queryLimit, \.queryLength),
+        .batch(\.batch), .sizes(.H, .D), .within("q_len", 1...DecodeProblem.queryLimit, \.queryLength), .sizes(.rows),
         .within("nwg", nwg.map { $0...$0 } ?? DecodeProblem.workGroups, \.nwg),
       ],
       tile: { Tile(BQ: 1, BK: 32, threads: Size3(32 * $0.nwg)) },

@@ -177,6 +177,13 @@ final class DecodeTests: XCTestCase {
     for (message, body) in cases { XCTAssertEqual(thrown(body).description, message) }
   }
 
+  func testRowsFitTheParameters() {
+    let error = thrown {
+      _ = try FlashAttnVecReduce.plan(.init(batch: 8, heads: Int(Int32.max), queryLength: 8, headDim: 64, nwg: 2))
+    }
+    XCTAssertEqual(error.description, "flash_attn_vec_reduce: rows: expected 1 to 2147483647, got 137438953408")
+  }
+
   func testFormats() {
     let expected: [(KVFormat, Int, Int, Int, UInt32)] = [
       (.f32, 512, 0, 2, 0), (.q8, 132, 1, 2, 0), (.tq3, 52, 1, 2, 0xA187_61B2), (.tq7, 116, 1, 2, 0x5881_D222),
