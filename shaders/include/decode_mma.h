@@ -127,7 +127,7 @@ struct decode_mma {
 
   /// Takes eight queries of D coordinates each, one after the other.
   inline void load_queries(threadgroup const float *queries) {
-    FA_UNROLL_MATRICES
+    FA_UNROLL
     for (int t = 0; t < fragments; t++) {
       const uint d = k_coordinate(t);
       q[t] = float2(queries[col * D + d], queries[(col + 1) * D + d]);
@@ -186,7 +186,7 @@ struct decode_mma {
       top = column_max(top);
       const float2 factor = float2(softmax[0].advance(top.x), softmax[1].advance(top.y));
       if (factor.x != 1.0f || factor.y != 1.0f) {
-        FA_UNROLL_MATRICES
+        FA_UNROLL
         for (int t = 0; t < fragments; t++) {
           o[t].thread_elements() *= factor;
         }
@@ -233,14 +233,14 @@ struct decode_mma {
     matrix8x8<float> sums[2];
     sums[0] = metal::make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
     sums[1] = sums[0];
-    FA_UNROLL_MATRICES
+    FA_UNROLL
     for (int i = 0; i < width / (4 * C); i++) {
       piece pieces[tiles];
       FA_UNROLL
       for (int a = 0; a < tiles; a++) {
         pieces[a].load(k.data + rows[a] * piece::row_bytes, slice * width + (i * 4 + col / 2) * C);
       }
-      FA_UNROLL_MATRICES
+      FA_UNROLL
       for (int j = 0; j < C / 2; j++) {
         const int t = i * (C / 2) + j;
         const matrix8x8<factor> queries = make_matrix<factor>(factor(q[t].x), factor(q[t].y));
@@ -265,17 +265,17 @@ struct decode_mma {
   inline void multiply_values(cache_rows v, thread const ulong (&rows)[tiles][2], thread const float2 (&p)[tiles]) {
     typedef kv_piece<F, D, C> piece;
     typedef typename factor_type<T, typename piece::element>::type factor;
-    FA_UNROLL_MATRICES
+    FA_UNROLL
     for (int a = 0; a < tiles; a++) {
       const matrix8x8<factor> weights = make_matrix<factor>(factor(p[a].x), factor(p[a].y));
-      FA_UNROLL_MATRICES
+      FA_UNROLL
       for (int i = 0; i < width / (8 * C); i++) {
         piece pieces[2];
         FA_UNROLL
         for (int e = 0; e < 2; e++) {
           pieces[e].load(v.data + rows[a][e] * piece::row_bytes, slice * width + (i * 8 + row) * C);
         }
-        FA_UNROLL_MATRICES
+        FA_UNROLL
         for (int j = 0; j < C; j++) {
           const matrix8x8<factor> part =
               make_matrix<factor>(factor(pieces[0].at(j, v.table)), factor(pieces[1].at(j, v.table)));

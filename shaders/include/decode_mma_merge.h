@@ -60,7 +60,7 @@ inline void merge_simdgroups(thread decode_mma<T, D> &mma, float2 sinks, threadg
     absorb_sink(total[e], sinks[e]);
     share[e] = share_of<T>(mma.softmax[e].maximum, total[e].maximum);
   }
-  FA_UNROLL_MATRICES
+  FA_UNROLL
   for (int t = 0; t < core::fragments; t++) {
     mma.o[t].thread_elements() *= share;
   }
@@ -70,7 +70,7 @@ inline void merge_simdgroups(thread decode_mma<T, D> &mma, float2 sinks, threadg
   for (ushort count = mma.groups; count > 1;) {
     const ushort kept = (count + 1) / 2;
     if (mma.group >= kept && mma.group < count) {
-      FA_UNROLL_MATRICES
+      FA_UNROLL
       for (int t = 0; t < core::fragments; t++) {
         elements[(((mma.group - kept) * core::slices + mma.slice) * core::fragments + t) * 32 + mma.lane] =
             mma.o[t].thread_elements();
@@ -78,7 +78,7 @@ inline void merge_simdgroups(thread decode_mma<T, D> &mma, float2 sinks, threadg
     }
     threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     if (mma.group < count - kept) {
-      FA_UNROLL_MATRICES
+      FA_UNROLL
       for (int t = 0; t < core::fragments; t++) {
         mma.o[t].thread_elements() +=
             elements[((mma.group * core::slices + mma.slice) * core::fragments + t) * 32 + mma.lane];
@@ -90,7 +90,7 @@ inline void merge_simdgroups(thread decode_mma<T, D> &mma, float2 sinks, threadg
   if (mma.group == 0) {
     FA_UNROLL
     for (int e = 0; e < 2; e++) {
-      FA_UNROLL_MATRICES
+      FA_UNROLL
       for (int t = 0; t < core::fragments; t++) {
         banks[(mma.col + e) * D + mma.v_coordinate(t)] = mma.o[t].thread_elements()[e];
       }
