@@ -146,7 +146,7 @@ def test_abi_version_is_compared(copy):
 
 def test_struct_sizes_are_compared(copy):
     header = copy / "pyfa" / "_native" / "include" / "flash_attn_params.h"
-    header.write_text(header.read_text().replace("int32_t reserved;", "int32_t reserved, one_more, and_another;"))
+    header.write_text(header.read_text().replace("  int32_t reserved;", "  int32_t reserved, one_more, and_another;"))
     text = load(copy, PYFA_LIBRARY=str(pyfa.library_path))
     assert "ImportError" in text
     assert "bytes of fa_attn_params" in text
