@@ -1,4 +1,4 @@
-"""``python -m pyfa``: what is installed, and a demonstration."""
+"""``python -m pyfa``: what is installed, Metal shaders, and a demonstration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pyfa import _metal_cli
 from pyfa._errors import PyfaError
 from pyfa._info import info, manifest
 
@@ -21,12 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("info", help="show versions, device and kernels")
     show.add_argument("--json", action="store_true", help="as JSON")
+    _metal_cli.add_commands(commands)
     commands.add_parser("demo", help="run the demonstration; its own options follow", add_help=False)
     options, rest = parser.parse_known_args(argv)
     if options.command == "demo":
         return _demo(rest)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.command == "metal":
+        return _metal_cli.run(options)
     try:
         facts = info() | {"manifest": manifest()}
     except PyfaError as error:
