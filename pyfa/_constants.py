@@ -11,7 +11,8 @@ from pyfa import _dtypes
 from pyfa._errors import invalid
 from pyfa._ffi import CData, ffi, integer, lib
 
-Constants: TypeAlias = "Mapping[int, bool | int | float | np.generic]"
+Constant: TypeAlias = "bool | int | float | np.generic"
+Constants: TypeAlias = "Mapping[int, Constant]"
 """Values by function-constant index. Python's bool, int and float are Metal's ``bool``, ``int`` (32 bits) and
 ``float``; a NumPy scalar is what its dtype says, so ``np.uint32(8)`` is a ``uint``."""
 

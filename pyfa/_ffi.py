@@ -72,6 +72,7 @@ _STRUCTS = {
     "FA_STRUCT_DECODE_PARAMS": "fa_decode_params",
     "FA_STRUCT_DECODE_PROBLEM": "fa_flash_attn_decode_problem",
     "FA_STRUCT_DECODE_BUFFERS": "fa_flash_attn_decode_buffers",
+    "FA_STRUCT_SHADER_OPTIONS": "fa_shader_options",
 }
 
 

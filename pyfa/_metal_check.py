@@ -13,7 +13,7 @@ from typing import Any
 from pyfa import metal
 from pyfa._device import Device
 from pyfa._errors import CompileError
-from pyfa._metal_session import DIAGNOSTIC, UsageError, compiled, constant_values, error_lines, shader_device
+from pyfa._metal_session import DIAGNOSTIC, UsageError, compiled, constant_values, error_lines
 from pyfa._shader_file import ShaderFile, ShaderFileError
 
 
@@ -41,7 +41,7 @@ class _Findings:
 
 def check(options: argparse.Namespace) -> int:
     used: set[int | str] = set()
-    with shader_device(None, None, check=False) as device:
+    with Device("shader") as device:
         found = [_examine(file, options, device, used) for file in options.files]
     unknown = [str(key) for key, _ in options.constant if key not in used]
     if unknown and not any(findings.errors for findings in found):
@@ -65,7 +65,8 @@ def _examine(file: str, options: argparse.Namespace, device: Device, used: set[i
     except CompileError as error:
         findings.errors += error_lines(source, error)
         return findings
-    for name, constants in library.function_constants.items():
+    for name, function in library.functions.items():
+        constants = function.constants
         values = constant_values(constants, options.constant, used)
         missing = [constant.name for constant in constants if constant.required and constant.index not in values]
         arguments = None

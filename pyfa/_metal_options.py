@@ -12,22 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pyfa import _dtypes
+from pyfa import _dtypes, metal
 
 # Metal's names.
 TYPES: dict[str, np.dtype[Any]] = {
-    "bool": np.dtype(np.bool_),
-    "char": np.dtype(np.int8),
-    "uchar": np.dtype(np.uint8),
-    "short": np.dtype(np.int16),
-    "ushort": np.dtype(np.uint16),
-    "int": np.dtype(np.int32),
-    "uint": np.dtype(np.uint32),
-    "long": np.dtype(np.int64),
-    "ulong": np.dtype(np.uint64),
-    "half": np.dtype(np.float16),
-    "bfloat": _dtypes.BFLOAT16,
-    "float": np.dtype(np.float32),
+    name: np.dtype(kind) for name, kind in {"bool": metal.boolean, **metal._INTEGERS, **metal._REALS}.items()
 }
 _NAMES = {dtype.name: dtype for dtype in TYPES.values()}
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}

@@ -6,6 +6,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pyfa import _metal_options as words
 from pyfa import metal
 from pyfa._device import Device
 from pyfa._errors import CompileError, ShaderCheckError
-from pyfa._metal_session import CommandError, UsageError, compiled, constant_values, error_lines, shader_device
+from pyfa._metal_session import CommandError, UsageError, compiled, constant_values, error_lines
 from pyfa._shader_file import ShaderFile
 
 _FINDING = "shader check: "
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         if slot not in specs or specs[slot].kind == "value":
             raise UsageError(f"argument --output: expected a slot that --buffer gives memory, got {slot}")
     source = ShaderFile(options.file, options.I)
-    with shader_device(options.mode, options.schedule, check=options.check) as device:
+    with Device("shader") as device, _executed(options, device):
         try:
             kernel = _kernel(source, options, device)
             arguments = {slot: _make(spec) for slot, spec in specs.items()}
@@ -55,13 +56,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _executed(options: argparse.Namespace, device: Device) -> AbstractContextManager[None]:
+    """Execute shaders as the command line says; what it does not say is left to the environment."""
+    if not (options.mode or options.schedule or options.check):
+        return nullcontext()
+    schedule, seed = options.schedule or (None, None)
+    check = options.check or None
+    return metal.options(mode=options.mode, schedule=schedule, seed=seed, check=check, device=device)
+
+
 def _kernel(source: ShaderFile, options: argparse.Namespace, device: Device) -> metal.Kernel:
     library = compiled(source, options, device)
     if options.kernel not in library.function_names:
         have = ", ".join(library.function_names) or "none"
         raise UsageError(f"argument KERNEL: expected a kernel of {options.file} ({have}), got {options.kernel!r}")
     used: set[int | str] = set()
-    values = constant_values(library.function_constants[options.kernel], options.constant, used)
+    values = constant_values(library.functions[options.kernel].constants, options.constant, used)
     unknown = [str(key) for key, _ in options.constant if key not in used]
     if unknown:
         raise UsageError(f"argument --constant: expected a constant of {options.kernel}, got {', '.join(unknown)}")
@@ -99,7 +109,7 @@ def _time(kernel: metal.Kernel, arguments: Mapping[int, Any], options: argparse.
         kernel(
             arguments,
             threadgroups=options.threadgroups,
-            grid_threads=options.grid,
+            grid=options.grid,
             threads=options.threads,
             threadgroup_memory=dict(options.threadgroup_memory),
         )

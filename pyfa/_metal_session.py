@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,38 +26,14 @@ class CommandError(Exception):
 
 
 def compiled(source: ShaderFile, options: argparse.Namespace, device: Device) -> metal.Library:
-    return metal.Library(source.text, device=device, macros=dict(options.D))
-
-
-@contextmanager
-def shader_device(mode: str | None, schedule: tuple[str, int] | None, *, check: bool) -> Iterator[Device]:
-    """Make a device that runs shaders in some way; SoftMetal takes that from the environment."""
-    order, seed = schedule or (None, 0)
-    given = {"SOFTMETAL_MODE": mode, "SOFTMETAL_ORDER": order, "SOFTMETAL_CHECK": "1" if check else None}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if order is not None:
-        chosen["SOFTMETAL_SEED"] = str(seed)
-    saved = {name: os.environ.get(name) for name in chosen}
-    os.environ.update(chosen)
-    try:
-        device = Device("shader")
-    finally:
-        for name, value in saved.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-    with device:
-        if chosen and device.info().backend == "Metal":
-            raise CommandError("pyfa: --mode, --schedule and --check: expected SoftMetal, got a GPU")
-        yield device
+    return metal.Library(source.text, defines=dict(options.D), device=device)
 
 
 def constant_values(
     known: Sequence[metal.FunctionConstant], given: Sequence[tuple[int | str, str]], used: set[int | str]
-) -> dict[int, np.generic]:
+) -> dict[int | str, np.generic]:
     """Return the values of a kernel's constants, and add what they were called to `used`."""
-    values: dict[int, np.generic] = {}
+    values: dict[int | str, np.generic] = {}
     for key, word in given:
         for constant in known:
             if key not in (constant.index, constant.name):

@@ -25,22 +25,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
-from pyfa._buffer import Buffer
-from pyfa._constants import Constants
+from pyfa._constants import Constant
 from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
-from pyfa._ffi import ffi, integer
+from pyfa._metal_arguments import Arguments, memory
 from pyfa._reflection import FunctionConstant, KernelArgument, arguments, functions
+from pyfa._shader_options import options
 
 __all__ = [
     "Argument",
+    "Function",
     "FunctionConstant",
     "Kernel",
     "KernelArgument",
@@ -52,6 +54,7 @@ __all__ = [
     "half",
     "int32",
     "long",
+    "options",
     "short",
     "uchar",
     "uint",
@@ -70,10 +73,18 @@ anything with bytes (PEP 688 has a type for that, in Python 3.12)."""
 
 _SOURCE = "program_source"
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_LARGEST_VALUE = 4096  # bytes; Metal takes larger values in buffers only
-_ALIGNMENT = 16  # bytes; no Metal type wants more
-# What Metal has no type for: double, complex numbers, text, objects and dates.
-_FOREIGN_KINDS = frozenset("cSUOmM")
+# What Python's own numbers become, by the type a constant is declared with.
+_INTEGERS: dict[str, type[np.integer[Any]]] = {
+    "char": char,
+    "short": short,
+    "int": int32,
+    "long": long,
+    "uchar": uchar,
+    "ushort": ushort,
+    "uint": uint,
+    "ulong": ulong,
+}
+_REALS: dict[str, Any] = {"half": half, "bfloat": bfloat, "float": float32}
 
 
 class Library:
@@ -85,20 +96,22 @@ class Library:
         Metal Shading Language, up to version 3.2. ``#include "name.h"`` finds the library's own shader headers.
     device : Device, optional
         What the kernels are for; `default_device` by default.
-    macros : mapping of str to str, int, float or bool, optional
+    defines : mapping of str to str, int, float or bool, optional
         What the preprocessor defines in front of the source.
+    name : str, optional
+        What errors and findings call the source; ``program_source`` by default.
 
     Raises
     ------
     CompileError
-        The source does not compile; ``log`` names its lines as ``program_source:LINE:COLUMN``.
+        The source does not compile; ``log`` names its lines as ``NAME:LINE:COLUMN``.
     InvalidArgumentError
-        A source or macro that cannot be one.
+        A source, macro or name that cannot be one.
 
     Examples
     --------
     >>> source = "kernel void fill(device TYPE *x [[buffer(0)]]) { *x = 7; }"
-    >>> library = pyfa.metal.Library(source, macros={"TYPE": "int"})
+    >>> library = pyfa.metal.Library(source, defines={"TYPE": "int"})
     >>> x = np.zeros(1, np.int32)
     >>> library.kernel("fill")({0: x}, threadgroups=1, threads=1)
     >>> int(x[0])
@@ -111,16 +124,19 @@ class Library:
         self,
         source: str,
         *,
+        defines: Mapping[str, str | float] | None = None,
+        name: str | None = None,
         device: Device | None = None,
-        macros: Mapping[str, str | float] | None = None,
     ) -> None:
         operation = "metal.Library"
-        if not isinstance(source, str):
-            raise invalid(operation, "source", "a str", type(source).__name__)
+        for argument, value in (("source", source), ("name", name or "")):
+            if not isinstance(value, str):
+                raise invalid(operation, argument, "a str", type(value).__name__)
         self._device = device or default_device()
         self._registry = KernelRegistry(self._device)
-        self._registry.register(_SOURCE, _definitions(operation, macros) + source)
-        self._functions = functions(self._registry, _SOURCE)  # compiles the source
+        self._registry.register(_SOURCE, _preamble(operation, defines, name) + source)
+        constants = functions(self._registry, _SOURCE)  # compiles the source
+        self._functions = {name: Function(self, name, found) for name, found in constants.items()}
 
     @property
     def device(self) -> Device:
@@ -138,11 +154,11 @@ class Library:
         return list(self._functions)
 
     @property
-    def function_constants(self) -> dict[str, tuple[FunctionConstant, ...]]:
-        """The function constants that each kernel uses, by rising index."""
+    def functions(self) -> dict[str, Function]:
+        """The kernels by host name, each with its function constants and arguments."""
         return dict(self._functions)
 
-    def kernel(self, name: str, constants: Constants | None = None) -> Kernel:
+    def kernel(self, name: str, constants: Mapping[int | str, Constant] | None = None) -> Kernel:
         """Specialise a function and make it ready to run.
 
         Parameters
@@ -150,8 +166,9 @@ class Library:
         name : str
             Host name.
         constants : mapping, optional
-            Function constants by index. Python's bool, int and float are Metal's ``bool``, ``int`` and ``float``; the
-            types of this module say anything else: ``{50: pyfa.metal.uint(8)}``.
+            Function constants by index or name. Python's bool, int and float become what the constant is declared as,
+            if that is of their kind; a value of one of this module's types is exactly that:
+            ``{50: pyfa.metal.uint(8)}``.
 
         Returns
         -------
@@ -164,6 +181,8 @@ class Library:
             The source has no such function.
         CompileError
             It does not specialise: a constant is missing or has another type.
+        InvalidArgumentError
+            A constant that the function does not have by that name, or a value its type cannot hold.
         """
         return Kernel(self, name, constants)
 
@@ -171,14 +190,32 @@ class Library:
         return f"<pyfa.metal.Library on {self._device!r}>"
 
 
+@dataclass(frozen=True)
+class Function:
+    """A kernel of a `Library` before it is specialised."""
+
+    library: Library = field(repr=False)
+    name: str
+    """Host name."""
+    constants: tuple[FunctionConstant, ...]
+    """What it uses, by rising index."""
+
+    @property
+    def arguments(self) -> tuple[KernelArgument, ...]:
+        """What it takes, buffers first, each by slot; a `CompileError` if it cannot do without constants."""
+        return Kernel(self.library, self.name).arguments
+
+
 class Kernel:
     """A function of a `Library` with its function constants; made by `Library.kernel`, run by calling it."""
 
-    def __init__(self, library: Library, name: str, constants: Constants | None = None) -> None:
+    def __init__(self, library: Library, name: str, constants: Mapping[int | str, Constant] | None = None) -> None:
         self._library = library
         self._name = name
-        self._constants = dict(constants or {})
-        self._arguments = arguments(library.registry, name, constants)
+        self._given = dict(constants) if isinstance(constants, Mapping) else {}
+        function = library.functions.get(name)
+        self._constants = _by_index(function, constants) if function else {}  # a missing one has no arguments either
+        self._arguments = arguments(library.registry, name, self._constants)
 
     @property
     def name(self) -> str:
@@ -192,18 +229,20 @@ class Kernel:
 
     def __call__(
         self,
-        arguments: Mapping[int, Argument],
+        buffers: Mapping[int, Argument],
         *,
         threads: int | Sequence[int],
         threadgroups: int | Sequence[int] | None = None,
-        grid_threads: int | Sequence[int] | None = None,
+        grid: int | Sequence[int] | None = None,
         threadgroup_memory: Mapping[int, int] | None = None,
+        check: bool | None = None,
+        encoder: CommandEncoder | None = None,
     ) -> None:
-        """Dispatch the kernel and wait for it.
+        """Dispatch the kernel and wait for it, or encode it only, if an encoder is given.
 
         Parameters
         ----------
-        arguments : mapping of int to Argument
+        buffers : mapping of int to Argument
             What each buffer slot gets. A C-contiguous array or a `Buffer` is memory: what the kernel writes is there
             afterwards, unless it is read-only. The rest are values: Python's bool, int and float as Metal's ``bool``,
             ``int`` and ``float``; a NumPy scalar, structs (``np.void``) included; or anything with bytes, such as a
@@ -211,11 +250,16 @@ class Kernel:
         threads : int or sequence of int
             Threads of a threadgroup, up to three extents.
         threadgroups : int or sequence of int
-            How many threadgroups, up to three extents; this or `grid_threads`.
-        grid_threads : int or sequence of int
+            How many threadgroups, up to three extents; this or `grid`.
+        grid : int or sequence of int
             How many threads in all, up to three extents; threadgroups at the edge are smaller.
         threadgroup_memory : mapping of int to int, optional
             Bytes of threadgroup memory for each threadgroup slot, multiples of 16.
+        check : bool, optional
+            Whether SoftMetal looks for mistakes, whatever its `options` say; of no effect on a Mac.
+        encoder : CommandEncoder, optional
+            Of the library's device. The kernel has not run when the call returns; arrays must be usable where they
+            are, which is any aligned one on Linux.
 
         Raises
         ------
@@ -227,132 +271,87 @@ class Kernel:
             A race, an access out of bounds or a read of unset memory, where SoftMetal checks for them.
         """
         operation = "metal.Kernel"
-        if (threadgroups is None) == (grid_threads is None):
-            got = "neither" if grid_threads is None else "both"
-            raise invalid(operation, "threadgroups", "either threadgroups or grid_threads", got)
-        bound = _Arguments(operation, arguments, self._library.device)
-        with CommandEncoder(self._library.device) as encoder:
-            encoder.dispatch(
+        if (threadgroups is None) == (grid is None):
+            raise invalid(
+                operation, "threadgroups", "either threadgroups or grid", "neither" if grid is None else "both"
+            )
+        device = self._library.device
+        bound = Arguments(operation, buffers, device)
+        if encoder is not None and bound.copies:
+            raise invalid(
+                operation, "buffers", "with an encoder, Buffers or arrays of aligned memory", "an array to copy"
+            )
+        checks = (
+            nullcontext() if check is None or device.info().backend == "Metal" else options(check=check, device=device)
+        )
+        with checks, nullcontext(encoder) if encoder else CommandEncoder(device) as work:
+            work.dispatch(
                 self._name,
                 bound.values,
-                grid=threadgroups if grid_threads is None else grid_threads,  # type: ignore[arg-type]
-                unit="threadgroups" if grid_threads is None else "threads",
+                grid=threadgroups if grid is None else grid,  # type: ignore[arg-type]
+                unit="threadgroups" if grid is None else "threads",
                 threads=threads,
                 constants=self._constants,
-                threadgroup_bytes=_memory(operation, threadgroup_memory),
+                threadgroup_bytes=memory(operation, threadgroup_memory),
                 writes=bound.writes,
                 registry=self._library.registry,
             )
-        bound.copy_back()
+            work.keep(bound, self._library)
+        if encoder is None:
+            bound.copy_back()
 
     def __repr__(self) -> str:
-        return f"<pyfa.metal.Kernel {self._name!r} constants={self._constants}>"
+        return f"<pyfa.metal.Kernel {self._name!r} constants={self._given}>"
 
 
-class _Arguments:
-    """Arguments as an encoder takes them, and what is to be copied back."""
-
-    def __init__(self, operation: str, arguments: Mapping[int, Argument], device: Device) -> None:
-        if not isinstance(arguments, Mapping):
-            raise invalid(operation, "arguments", "a mapping of slots to values", type(arguments).__name__)
-        self.values: dict[int, Any] = {}
-        self.writes: list[int] = []
-        self._operation = operation
-        self._device = device
-        info = device.info()
-        self._whole_pages = info.page_bytes if info.backend == "Metal" else 0
-        self._arrays: list[tuple[npt.NDArray[Any], Buffer]] = []
-        self._copies: list[tuple[npt.NDArray[Any], Buffer]] = []
-        for slot, value in arguments.items():
-            name = f"arguments[{slot}]"
-            if isinstance(value, np.ndarray):
-                self.values[slot], writable = self._array(name, value), value.flags.writeable
-            elif isinstance(value, Buffer):
-                self.values[slot], writable = value, not value.read_only
-            else:
-                self.values[slot], writable = self._value(name, value), False
-            if writable:
-                self.writes.append(slot)
-
-    def copy_back(self) -> None:
-        for array, buffer in self._copies:
-            array.reshape(-1).view(np.uint8)[:] = buffer.numpy()
-
-    def _array(self, name: str, array: npt.NDArray[Any]) -> Buffer:
-        """Return a buffer of an array's bytes: its own memory if the device can use that, else a copy."""
-        _check_dtype(self._operation, name, array.dtype)
-        if not array.flags.c_contiguous or not array.nbytes:
-            got = f"strides {list(array.strides)} for shape {list(array.shape)}"
-            raise invalid(self._operation, name, "a C-contiguous array that is not empty", got)
-        for other, buffer in self._arrays:
-            if array.ctypes.data == other.ctypes.data and array.nbytes == other.nbytes:
-                return buffer
-            if np.may_share_memory(array, other) and (array.flags.writeable or other.flags.writeable):
-                raise invalid(self._operation, name, "memory of its own", "an array that overlaps another argument")
-        content = array.reshape(-1).view(np.uint8)
-        unit = self._whole_pages
-        fits = (array.ctypes.data | array.nbytes) % unit == 0 if unit else array.ctypes.data % _ALIGNMENT == 0
-        buffer = (Buffer.wrap if fits else Buffer.from_array)(content, device=self._device)
-        self._arrays.append((array, buffer))
-        if not fits and array.flags.writeable:
-            self._copies.append((array, buffer))
-        return buffer
-
-    def _value(self, name: str, value: object) -> bytes | Buffer:
-        """Return a value's bytes, in a buffer if they are many."""
-        if isinstance(value, np.generic):
-            _check_dtype(self._operation, name, value.dtype)
-            data = value.tobytes()
-        elif isinstance(value, bool):
-            data = boolean(value).tobytes()
-        elif isinstance(value, int):
-            data = int32(integer(self._operation, name, value, 32)).tobytes()
-        elif isinstance(value, float):
-            data = float32(value).tobytes()
-        else:
-            try:
-                data = bytes(memoryview(value))  # type: ignore[arg-type]
-            except (TypeError, ValueError):
-                expected = "a NumPy array, a Buffer, a number, or something with bytes"
-                raise invalid(self._operation, name, expected, type(value).__name__) from None
-        if len(data) <= _LARGEST_VALUE:
-            return data
-        return Buffer.from_array(np.frombuffer(data, np.uint8), device=self._device)
+def _by_index(function: Function, constants: Mapping[int | str, Constant] | None) -> dict[int, Constant]:
+    """Return constants by index, Python's numbers as what they are declared to be."""
+    operation = "metal.Library.kernel"
+    if constants is not None and not isinstance(constants, Mapping):
+        raise invalid(operation, "constants", "a mapping of indices or names to values", repr(constants))
+    by_name = {each.name: each for each in function.constants}
+    by_index = {each.index: each for each in function.constants}
+    values: dict[int, Constant] = {}
+    for key, value in (constants or {}).items():
+        constant = by_name.get(key) if isinstance(key, str) else by_index.get(key)
+        if constant is None and isinstance(key, str):
+            names = ", ".join(by_name) or "none"
+            raise invalid(operation, "constants", f"an index or one of the function's names ({names})", repr(key))
+        index = constant.index if constant else key
+        if index in values:
+            raise invalid(operation, "constants", "each constant once", f"{key!r} besides {index}")
+        values[index] = _declared(operation, constant, value) if constant else value  # type: ignore[index]
+    return values
 
 
-def _check_dtype(operation: str, name: str, dtype: np.dtype[Any]) -> None:
-    """Refuse elements that no Metal type has, in structs too."""
-    if dtype.subdtype is not None:
-        dtype = dtype.subdtype[0]
-    if dtype.fields is not None:
-        for field in dtype.fields.values():
-            _check_dtype(operation, name, field[0])
-    elif dtype.kind in _FOREIGN_KINDS or (dtype.kind == "f" and dtype.itemsize > 4) or not dtype.isnative:
-        raise invalid(operation, name, "a dtype that Metal has, such as float32", str(dtype))
+def _declared(operation: str, constant: FunctionConstant, value: Constant) -> Constant:
+    """Return a value of the constant's type for a Python number of its kind, anything else as it is."""
+    if type(value) is int and constant.type in _INTEGERS:
+        limits = np.iinfo(_INTEGERS[constant.type])
+        if not limits.min <= value <= limits.max:
+            name = f"constants[{constant.name!r}]"
+            raise invalid(operation, name, f"a {constant.type}, {limits.min} ... {limits.max}", str(value))
+        return _INTEGERS[constant.type](value)
+    if type(value) is float and constant.type in _REALS:
+        real: Constant = _REALS[constant.type](value)
+        return real
+    return value
 
 
-def _memory(operation: str, sizes: Mapping[int, int] | None) -> list[int]:
-    """Return bytes by slot, from slot 0 on."""
-    slots = len(ffi.new("fa_dispatch *").threadgroup_bytes)
-    memory = [0] * slots
-    for slot, size in (sizes or {}).items():
-        number = integer(operation, "threadgroup_memory", slot)
-        if not 0 <= number < slots:
-            raise invalid(operation, "threadgroup_memory", f"slots of 0 ... {slots - 1}", str(number))
-        memory[number] = integer(operation, f"threadgroup_memory[{slot}]", size)
-    return memory
-
-
-def _definitions(operation: str, macros: Mapping[str, str | float] | None) -> str:
-    """Return macros as text in front of a source whose lines keep their numbers."""
-    if not macros:
-        return ""
+def _preamble(operation: str, defines: Mapping[str, str | float] | None, name: str | None) -> str:
+    """Return text in front of a source that defines macros, and leaves its lines their numbers."""
+    if name is not None and (not name or not name.isprintable() or set(name) & set('"\\')):
+        raise invalid(operation, "name", "printable text without quotes and backslashes", repr(name))
     lines: list[str] = []
-    for name, value in macros.items():
-        if not _IDENTIFIER.fullmatch(str(name)):
-            raise invalid(operation, "macros", "names that are identifiers", repr(name))
+    for macro, value in (defines or {}).items():
+        if not _IDENTIFIER.fullmatch(str(macro)):
+            raise invalid(operation, "defines", "names that are identifiers", repr(macro))
         text = str(int(value)) if isinstance(value, bool) else str(value)
         if len(text.splitlines()) > 1:
-            raise invalid(operation, f"macros[{name!r}]", "a number or one line of text", repr(value))
-        lines.append(f"#define {name} {text}\n")
-    return "".join(lines) + "#line 1\n"
+            raise invalid(operation, f"defines[{macro!r}]", "a number or one line of text", repr(value))
+        lines.append(f"#define {macro} {text}\n")
+    if name is not None:
+        lines.append(f'#line 1 "{name}"\n')
+    elif lines:
+        lines.append("#line 1\n")
+    return "".join(lines)

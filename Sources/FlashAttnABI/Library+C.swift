@@ -73,6 +73,7 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_DECODE_PARAMS: MemoryLayout<fa_decode_params>.size
   case FA_STRUCT_DECODE_PROBLEM: MemoryLayout<fa_flash_attn_decode_problem>.size
   case FA_STRUCT_DECODE_BUFFERS: MemoryLayout<fa_flash_attn_decode_buffers>.size
+  case FA_STRUCT_SHADER_OPTIONS: MemoryLayout<fa_shader_options>.size
   default: 0
   }
 }

@@ -167,7 +167,7 @@ class Area:
         host_name: str | None = None,
         threads: int | Sequence[int] = 32,
         threadgroups: int | Sequence[int] | None = None,
-        grid_threads: int | Sequence[int] | None = None,
+        grid: int | Sequence[int] | None = None,
         memory: Mapping[int, int] | None = None,
     ) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
         """A kernel in full. The function beside it has its name; `out` is what slot 0 holds before, or its type."""
@@ -178,10 +178,10 @@ class Area:
             assert name not in [program.name for program in self.programs], f"{name} twice"
             self._texts.append(text)
             dispatch: dict[str, Any] = {"threads": threads}
-            if grid_threads is None:
+            if grid is None:
                 dispatch["threadgroups"] = 1 if threadgroups is None else threadgroups
             else:
-                dispatch["grid_threads"] = grid_threads
+                dispatch["grid"] = grid
             if memory is not None:
                 dispatch["threadgroup_memory"] = memory
             prepared = out if isinstance(out, np.ndarray) else storage(*out)
@@ -227,7 +227,7 @@ class Area:
                 compare=compare,
                 host_name=title,
                 threads=min(count, 64),
-                grid_threads=count,
+                grid=count,
             )(expected)
             return expected
 

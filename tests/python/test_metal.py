@@ -118,13 +118,13 @@ def test_arrays_at_any_place(copy, offset):
 def test_arrays_of_any_shape_and_dtype(library):
     for dtype in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "?", metal.bfloat):
         x = np.zeros((2, 3, 4), dtype)
-        library.kernel("bytes")({0: x}, grid_threads=x.nbytes, threads=32)
+        library.kernel("bytes")({0: x}, grid=x.nbytes, threads=32)
         assert (x.view(np.uint8) == 1).all()
     records = np.zeros(3, [("a", np.int32), ("b", np.float32, 2)])
-    library.kernel("bytes")({0: records}, grid_threads=records.nbytes, threads=32)
+    library.kernel("bytes")({0: records}, grid=records.nbytes, threads=32)
     assert records["a"].tolist() == [0x01010101] * 3
     scalar = np.zeros((), np.int16)
-    library.kernel("bytes")({0: scalar}, grid_threads=2, threads=1)
+    library.kernel("bytes")({0: scalar}, grid=2, threads=1)
     assert int(scalar) == 0x0101
 
 
@@ -175,7 +175,7 @@ def test_values_of_many_bytes(library):
 def test_grids(library):
     positions = library.kernel("positions")
     out = np.zeros((3, 5, 7, 4), np.uint32)
-    positions({0: out}, grid_threads=(7, 5, 3), threads=(4, 4, 1))
+    positions({0: out}, grid=(7, 5, 3), threads=(4, 4, 1))
     z, y, x = np.meshgrid(range(3), range(5), range(7), indexing="ij")
     np.testing.assert_array_equal(out, np.stack([x, y, z, np.full_like(x, 2 * 2 * 3)], -1))
     out[:] = 0
@@ -193,10 +193,10 @@ def test_macros_and_line_numbers():
     source = "kernel void k(device KIND *x [[buffer(0)]]) {\n  x[0] = VALUE + FLAG;\n  x[1] = WRONG;\n}"
     macros = {"KIND": "float", "VALUE": 1.5, "FLAG": True, "WRONG": 3}
     x = np.zeros(2, np.float32)
-    metal.Library(source, macros=macros).kernel("k")({0: x}, threadgroups=1, threads=1)
+    metal.Library(source, defines=macros).kernel("k")({0: x}, threadgroups=1, threads=1)
     assert x.tolist() == [2.5, 3]
     with pytest.raises(pyfa.CompileError) as caught:
-        metal.Library(source, macros=macros | {"WRONG": "no_such_name"})
+        metal.Library(source, defines=macros | {"WRONG": "no_such_name"})
     assert "program_source:3:" in caught.value.log
 
 
@@ -283,10 +283,10 @@ def test_bad_arguments(copy, argument, words, given):
 
 
 BAD_DISPATCHES = [
-    ("no grid", "either threadgroups or grid_threads", {"threads": 1}),
-    ("two grids", "either threadgroups or grid_threads", {"threads": 1, "threadgroups": 1, "grid_threads": 1}),
+    ("no grid", "either threadgroups or grid", {"threads": 1}),
+    ("two grids", "either threadgroups or grid", {"threads": 1, "threadgroups": 1, "grid": 1}),
     ("grid of rank 4", "one to three extents", {"threads": 1, "threadgroups": (1, 1, 1, 1)}),
-    ("grid of zero", "grid", {"threads": 1, "grid_threads": 0}),
+    ("grid of zero", "grid", {"threads": 1, "grid": 0}),
     ("threads are too many", "threads", {"threads": 2048, "threadgroups": 1}),
     ("threads are text", "an integer", {"threads": "8", "threadgroups": 1}),
     ("threadgroup slot", "slots of 0 ... 3", {"threads": 1, "threadgroups": 1, "threadgroup_memory": {4: 16}}),
@@ -315,13 +315,13 @@ def test_bytes_cannot_be_written_to(copy):
 
 
 @pytest.mark.parametrize(
-    ("macros", "words"),
+    ("defines", "words"),
     [({"1x": 1}, "identifiers"), ({"f(x)": "x"}, "identifiers"), ({"A": "1\n2"}, "one line")],
     ids=["number", "function", "two lines"],
 )
-def test_bad_macros(macros, words):
+def test_bad_defines(defines, words):
     with pytest.raises(INVALID, match=words):
-        metal.Library("", macros=macros)
+        metal.Library("", defines=defines)
 
 
 def test_source_that_is_no_text():

@@ -311,13 +311,12 @@ def test_run_takes_mode_and_schedule(metal, file):
 
 
 @softmetal
-def test_run_leaves_the_environment_alone(metal, scale, monkeypatch):
-    monkeypatch.setenv("SOFTMETAL_MODE", "lockstep")
-    monkeypatch.delenv("SOFTMETAL_ORDER", raising=False)
-    before = dict(os.environ)
-    words = (*SCALED, "--mode", "strict", "--schedule", "random:5", "--check")
-    assert metal("run", scale, "scale", "-DVALUE=int", *words)[0] == 0
-    assert dict(os.environ) == before
+def test_run_leaves_to_the_environment_what_it_is_not_told(metal, file, monkeypatch):
+    name = file("step.metal", HEAD + STEP)
+    words = ("run", name, "step", "--threadgroups", 1, "--threads", 7, "--buffer", "0=zeros:int:7")
+    monkeypatch.setenv("SOFTMETAL_MODE", "strict")
+    assert "int32[7] 0 0 0 0 0 0 0, " in metal(*words, "--schedule", "forward")[1]
+    assert "int32[7] 0 0 1 2 3 4 5, " in metal(*words, "--schedule", "forward", "--mode", "lockstep")[1]
 
 
 @softmetal

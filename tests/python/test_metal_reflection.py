@@ -36,7 +36,7 @@ def test_names(library):
 
 
 def test_constants(library):
-    assert library.function_constants == {
+    assert {name: function.constants for name, function in library.functions.items()} == {
         "plain_one": (),
         "scale": (
             FunctionConstant(1, "has_bias", "bool", required=True),
@@ -70,3 +70,33 @@ def test_built_in_sources_have_names_too():
         functions(registry, "no_such_source")
     with pytest.raises(pyfa.KernelNotFoundError, match="no_such_kernel"):
         arguments(registry, "no_such_kernel", None)
+
+
+def test_function_arguments(library):
+    assert library.functions["plain_one"].arguments == (KernelArgument("x", "buffer", 0, "read_write"),)
+    with pytest.raises(pyfa.CompileError, match="has_bias"):
+        _ = library.functions["scale"].arguments
+
+
+def test_constants_by_name(library):
+    by_name = library.kernel("scale", {"has_bias": False, "factor": 2})
+    assert by_name.arguments == library.kernel("scale", {1: False, 3: pyfa.metal.uint(2)}).arguments
+
+
+@pytest.mark.parametrize(
+    ("constants", "words"),
+    [
+        ({"bias": True, 3: 2}, r"constants: expected an index or one of the function's names .*, got 'bias'"),
+        ({"has_bias": True, 1: True}, "each constant once"),
+        ({1: True, "factor": -1}, r"constants\['factor'\]: expected a uint, 0 \.\.\. 4294967295, got -1"),
+        ([1], "a mapping"),
+    ],
+)
+def test_bad_constants(library, constants, words):
+    with pytest.raises(pyfa.InvalidArgumentError, match=words):
+        library.kernel("scale", constants)
+
+
+def test_wrong_kind_of_constant(library):
+    with pytest.raises(pyfa.PyfaError, match="factor"):
+        library.kernel("scale", {1: False, 3: 2.5})

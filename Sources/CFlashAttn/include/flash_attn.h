@@ -99,7 +99,8 @@ typedef enum fa_struct_kind {
   FA_STRUCT_KV_CACHE_QUERIES = 44,
   FA_STRUCT_DECODE_PARAMS = 45,
   FA_STRUCT_DECODE_PROBLEM = 46,
-  FA_STRUCT_DECODE_BUFFERS = 47
+  FA_STRUCT_DECODE_BUFFERS = 47,
+  FA_STRUCT_SHADER_OPTIONS = 48
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);
@@ -158,6 +159,27 @@ fa_status fa_device_release(fa_device *device);
 fa_status fa_device_get_info(fa_device *device, fa_device_info *out);
 // The device's own registry, holding every built-in kernel; release it like any other handle.
 fa_status fa_device_get_registry(fa_device *device, fa_registry **out);
+
+typedef enum fa_shader_order {
+  FA_SHADER_ORDER_FORWARD = 0,
+  FA_SHADER_ORDER_REVERSE = 1,
+  FA_SHADER_ORDER_RANDOM = 2
+} fa_shader_order;
+
+// How SoftMetal executes shaders; native kernels and GPUs take no notice.
+typedef struct fa_shader_options {
+  int32_t strict;        // 1: threads meet at barriers and simdgroup functions only; 0: in lockstep
+  fa_shader_order order; // of threads, simdgroups and threadgroups
+  uint64_t seed;         // of the random order
+  int32_t interleave;    // 1: simdgroups take turns between barriers
+  int32_t check;         // 1: look for races, accesses out of bounds and unset memory
+  double time_limit;     // seconds a dispatch may take, 0 for any
+  int64_t workers;       // most threads a dispatch may use, 0 for all
+} fa_shader_options;
+
+fa_status fa_device_get_shader_options(fa_device *device, fa_shader_options *out);
+// Counts for kernels dispatched from then on. FA_ERROR_UNSUPPORTED on a Mac.
+fa_status fa_device_set_shader_options(fa_device *device, const fa_shader_options *options);
 
 // --------------------------------------------------------------------------------------------------------- buffers
 

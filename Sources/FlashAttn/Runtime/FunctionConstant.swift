@@ -70,6 +70,10 @@ public struct FunctionConstant: Hashable, Sendable {
 struct PipelineKey: Hashable, CustomStringConvertible {
   let kernel: String
   let constants: [FunctionConstant]
+  #if !canImport(Metal)
+    /// A pipeline keeps the options of its making.
+    var execution: SoftMetalOptions?
+  #endif
 
   init(_ kernel: String, _ constants: [FunctionConstant]) throws(FAError) {
     self.kernel = kernel

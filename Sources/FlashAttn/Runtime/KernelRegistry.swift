@@ -68,7 +68,7 @@ public final class KernelRegistry: Sendable {
   ///
   /// - Throws: `kernelNotFound`, or `compileFailed` with the compiler's text in `log`.
   public func pipeline(_ kernel: String, constants: [FunctionConstant] = []) throws(FAError) -> Pipeline {
-    let key = try PipelineKey(kernel, constants)
+    let key = try key(kernel, constants)
     return try state.withLock { state throws(FAError) in
       if let known = state.pipelines[key] { return known }
       let pipeline = try makePipeline(key, try library(having: kernel, &state))
@@ -79,8 +79,16 @@ public final class KernelRegistry: Sendable {
 
   /// Whether that pipeline is there already.
   public func isCached(_ kernel: String, constants: [FunctionConstant] = []) throws(FAError) -> Bool {
-    let key = try PipelineKey(kernel, constants)
+    let key = try key(kernel, constants)
     return state.withLock { $0.pipelines[key] != nil }
+  }
+
+  private func key(_ kernel: String, _ constants: [FunctionConstant]) throws(FAError) -> PipelineKey {
+    var key = try PipelineKey(kernel, constants)
+    #if !canImport(Metal)
+      key.execution = (metal as? SoftMetalDevice)?.options
+    #endif
+    return key
   }
 
   public var cachedCount: Int { state.withLock { $0.pipelines.count } }

@@ -26,7 +26,7 @@ kernel void one_dimension(device uint4 *out [[buffer(0)]], uint p [[thread_posit
   out[p] = uint4(p, t, g, n);
 }""",
     ("uint4", 100),
-    grid_threads=100,
+    grid=100,
     threads=32,
 )
 def one_dimension():
@@ -42,7 +42,7 @@ kernel void two_dimensions(device ushort4 *out [[buffer(0)]], ushort2 p [[thread
   out[p.y * size.x + p.x] = ushort4(t, n) + ushort(1000) * ushort4(groups, size);
 }""",
     ("ushort4", 7 * 5),
-    grid_threads=(7, 5),
+    grid=(7, 5),
     threads=(4, 2),
 )
 def two_dimensions():
@@ -62,7 +62,7 @@ kernel void three_dimensions(device uint4 *out [[buffer(0)]], uint3 p [[thread_p
   if (groups.x != 3 || groups.y != 2 || groups.z != 2 || m.x != 2 || m.y != 3 || m.z != 2) out[at] = uint4(9999);
 }""",
     ("uint4", 5 * 4 * 3),
-    grid_threads=(5, 4, 3),
+    grid=(5, 4, 3),
     threads=(2, 3, 2),
 )
 def three_dimensions():
@@ -143,7 +143,7 @@ kernel void ragged_simdgroups(device ushort4 *out [[buffer(0)]], uint p [[thread
   out[p] = ushort4(simds, n, full, lane);
 }""",
     ("ushort4", 150),
-    grid_threads=150,
+    grid=150,
     threads=96,
 )
 def ragged_simdgroups():
@@ -173,7 +173,7 @@ kernel void grid_of_scalars(device uint *out [[buffer(0)]], uint x [[thread_posi
   out[x] = x * x;
 }""",
     ("uint", 1000),
-    grid_threads=1000,
+    grid=1000,
     threads=256,
 )
 def grid_of_scalars():

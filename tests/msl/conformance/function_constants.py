@@ -130,7 +130,7 @@ kernel void biased(device float *out [[buffer(0)]], device const float *x [[buff
 
 
 # 0201 is octal.
-@area.kernel(BIASED, ("float", 4), inputs={"x": X}, constants={129: False}, host_name="biased", grid_threads=4)
+@area.kernel(BIASED, ("float", 4), inputs={"x": X}, constants={129: False}, host_name="biased", grid=4)
 def biased(x):
     return x
 
@@ -141,7 +141,7 @@ def biased(x):
     inputs={"x": X, "bias": X * 10},
     constants={129: False, 200: True},
     host_name="biased",
-    grid_threads=4,
+    grid=4,
 )
 def with_bias(x, bias):
     return x + bias
@@ -153,7 +153,7 @@ def with_bias(x, bias):
     inputs={"x": X, "scale": np.float32(3)},
     constants={129: True, 200: False},
     host_name="biased",
-    grid_threads=4,
+    grid=4,
 )
 def with_scale(x, scale):
     return x * scale
@@ -200,7 +200,7 @@ kernel void constants_at_work(device int *out [[buffer(0)]], uint i [[thread_pos
 }""",
     ("int", 8),
     constants={100: 3, 101: 4, 301: 1000},
-    grid_threads=8,
+    grid=8,
 )
 def constants_at_work():
     return np.arange(8, dtype=np.int32) + 1000 + 100 + 6

@@ -301,18 +301,18 @@ template [[host_name("scaled_half_2")]] kernel decltype(scaled<half, 2>) scaled<
     ("float", 4),
     inputs={"x": X},
     host_name="scaled_float_3",
-    grid_threads=4,
+    grid=4,
 )
 def scaled_float_3(x):
     return 3 * x
 
 
-@area.kernel("", ("int", 4), inputs={"x": N}, host_name="scaled_int_5", grid_threads=4)
+@area.kernel("", ("int", 4), inputs={"x": N}, host_name="scaled_int_5", grid=4)
 def scaled_int_5(x):
     return 5 * x
 
 
-@area.kernel("", ("half", 4), inputs={"x": X.astype(np.float16)}, host_name="scaled_half_2", grid_threads=4)
+@area.kernel("", ("half", 4), inputs={"x": X.astype(np.float16)}, host_name="scaled_half_2", grid=4)
 def scaled_half_2(x):
     return 2 * x
 
@@ -342,7 +342,7 @@ kernel void slots_in_order(device int *out, constant int &a, device const int *b
 }""",
     ("int", 4),
     inputs={"a": np.int32(3), "b": N},
-    grid_threads=4,
+    grid=4,
 )
 def slots_in_order(a, b):
     return 30 + b
