@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import Any
@@ -71,6 +72,9 @@ def add_commands(commands: Any) -> None:  # argparse names the type of its subpa
 
 def run(options: argparse.Namespace) -> int:
     """Run the chosen command; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be in no encoding
     try:
         status: int = options.run(options)
         sys.stdout.flush()

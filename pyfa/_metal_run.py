@@ -81,6 +81,7 @@ def _kernel(source: ShaderFile, options: argparse.Namespace, device: Device) -> 
     if slots != given:
         expected = f"expected slots {_list(slots)} of {options.kernel}, got {_list(given)}"
         raise UsageError(f"argument --buffer: {expected}")
+    library.registry.prepare(options.kernel, kernel._constants)
     return kernel
 
 
@@ -140,5 +141,6 @@ def _save(path: str, array: npt.NDArray[Any]) -> None:
     try:
         with open(path, "wb") as file:  # noqa: PTH123  # np.save would add a suffix to a bare name
             np.save(file, array, allow_pickle=False)
-    except OSError as error:
-        raise CommandError(f"{path}: error: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        what = (error.strerror if isinstance(error, OSError) else None) or error
+        raise CommandError(f"{path}: error: {what}") from None

@@ -83,8 +83,9 @@ class ShaderFile:
 def _read(path: Path, name: str) -> str:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise ShaderFileError(f"{name}: error: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        what = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ShaderFileError(f"{name}: error: {what}") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -432,6 +433,25 @@ def test_a_pipe_gets_lines_without_colour(scale):
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert done.stdout.startswith(f"{scale}: kernel fill\n")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_a_file_whose_name_is_in_no_encoding(scale):
+    name = os.fsdecode(b"caf\xe9.metal")
+    Path(scale).rename(name)
+    words = [*COMMAND[:-2], name, COMMAND[-1]]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"caf\\udce9.metal: kernel fill\n")
+
+
+def test_a_name_that_no_file_can_have(metal, scale):
+    assert metal("check", "a\0b")[0] == 1
+    words = (*RUN, "--buffer", "0=zeros:int:8", "--output", "0=a\0b")
+    status, _, err = metal("run", scale, "fill", "-DVALUE=int", *words)
+    assert status == 1
+    assert "error: embedded null byte" in err
 
 
 @pytest.mark.usefixtures("scale")
