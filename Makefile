@@ -14,8 +14,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.txt
-# As many processes as cores.
-PYTEST := $(BIN)/python -m pytest -n auto
+# As many processes as cores, each with files of its own: what a file compiles for all its tests is compiled once.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 NATIVE := pyfa/_native
 HEADERS := flash_attn.h flash_attn_decode.h flash_attn_params.h
 
