@@ -8,15 +8,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pyfa import _dlpack, _dtypes, _kv_file, _tensor
+from pyfa import _dtypes, _kv_file, _tensor
 from pyfa._buffer import Buffer
 from pyfa._device import Device, default_device
 from pyfa._errors import invalid
 from pyfa._explain import Explanation
 from pyfa._ffi import CData, check, choose, ffi, integer, lib, result, string
 from pyfa._handle import Handle, live
-from pyfa.ops import _operands
-from pyfa.ops.kv_codec import FORMATS, seed_of
+from pyfa._kv_queries import Queries, batched
+from pyfa.ops._call import FORMATS, choose_sizes, seed_of
 
 Codec = str | tuple[str, str]
 _NORMS = {"f32": 0, "f16": 1}
@@ -101,11 +101,7 @@ class KVCache(Handle):
         operation = "KVCache"
         raw = ffi.new("fa_kv_cache_config *")
         sizes = {"batch": batch, "kv_heads": kv_heads, "head_dim": head_dim, "capacity": capacity}
-        for name, value in (sizes | {"max_capacity": max_capacity, "window": window}).items():
-            if value is not None:
-                setattr(raw, name, integer(operation, name, value))
-                if getattr(raw, name) == 0:
-                    raise invalid(operation, name, "1 or more", "0")
+        choose_sizes(operation, raw, sizes | {"max_capacity": max_capacity, "window": window}, 64)
         raw.seed, raw.ring = seed_of(operation, seed), bool(ring)
         raw.half_norms = choose(operation, "norms", _NORMS, norms)
         keys, values = (codec, codec) if isinstance(codec, str) else _pair(operation, codec)
@@ -273,7 +269,7 @@ class KVCache(Handle):
         A query of a ring that is full sees no more than the ring holds: with several queries, make the capacity
         ``window + n - 1``.
         """
-        call = _Queries(self, q, causal, window, softcap, sinks, scale, return_lse, out)
+        call = Queries(self, q, causal, window, softcap, sinks, scale, return_lse, out)
         self._step("KVCache.attend", append, call.args)
         return call.results()
 
@@ -301,7 +297,7 @@ class KVCache(Handle):
         Explanation
             Passes, kernels, constants, grids and copies; its `problem` is a dict.
         """
-        call = _Queries(self, q, causal, window, softcap, sinks, scale, return_lse, out)
+        call = Queries(self, q, causal, window, softcap, sinks, scale, return_lse, out)
         found = result("const char *", lib.fa_kv_cache_explain, live(self, "KVCache.explain"), call.args)
         return Explanation.from_json(string(found))
 
@@ -312,7 +308,7 @@ class KVCache(Handle):
         if tokens is not None:
             holder = ffi.new("fa_attention_args *")  # a place for tensors
             for name, tensor in zip(("k", "v"), _pair(operation, tokens), strict=True):
-                whole = _batched(tensor, 3)
+                whole = batched(tensor, 3)
                 kept += [whole, _tensor.fill(operation, holder, name, whole)]
             kept.append(holder)
             pair = [ffi.addressof(holder, name) for name in ("k", "v")]
@@ -441,67 +437,6 @@ class KVCache(Handle):
         keys, values = self.codec
         codec = keys if keys == values else f"{keys}/{values}"
         return f"<pyfa.KVCache {codec}, {len(self)} of {self.capacity} tokens, {self.nbytes} bytes>"
-
-
-class _Queries:
-    """One call of attend: the library's struct, and everything that must outlive it."""
-
-    def __init__(
-        self,
-        cache: KVCache,
-        q: Any,
-        causal: bool,
-        window: int | None,
-        softcap: float | None,
-        sinks: Any,
-        scale: float | None,
-        return_lse: bool,
-        out: Any,
-    ) -> None:
-        operation = "KVCache.attend"
-        self.args = ffi.new("fa_kv_cache_queries *")
-        args = self.args
-        whole = _batched(q, 3)
-        source = _tensor.fill(operation, args, "q", whole)
-        self.convert = None if source is None else _dlpack.importer(operation, "q", q)
-        shape = tuple(args.q.shape[0 : args.q.rank])
-        dtype = _dtypes.NUMPY[args.q.dtype] if source is not None else whole.dtype
-        self.out = np.empty(shape, dtype) if out is None else out
-        self.given, self.squeezes = out, whole is not q
-        target = _batched(self.out, 3)
-        self.kept = [whole, source, target, _tensor.fill(operation, args, "o", target, written=True)]
-        if sinks is not None:
-            self.kept += [sinks, _tensor.fill(operation, args, "sinks", sinks)]
-        self.lse = np.empty(shape[:3], np.float32) if return_lse else None
-        if self.lse is not None:
-            _tensor.fill(operation, args, "lse", self.lse, written=True)
-        args.causal = bool(causal)
-        if window is not None:
-            args.window = integer(operation, "window", window)
-            if args.window == 0:
-                raise invalid(operation, "window", "1 or more keys", "0")
-        _operands.number(operation, args, "softcap", 0 if softcap is None else softcap)
-        if scale is not None:
-            args.has_scale = 1
-            _operands.number(operation, args, "scale", scale)
-        live(cache, operation)
-
-    def results(self) -> Any:
-        """Return what was computed, as the caller has its queries."""
-        out, lse = self.out, self.lse
-        if self.given is None and self.squeezes:
-            out = out[0]
-        if lse is not None and self.squeezes:
-            lse = lse[0]
-        if self.convert is not None:
-            out = out if self.given is not None else self.convert(out)
-            lse = None if lse is None else self.convert(lse)
-        return out if lse is None else (out, lse)
-
-
-def _batched(tensor: Any, rank: int) -> Any:
-    """Return an array of a single sequence with a dimension for it; anything else as it is."""
-    return tensor[None] if isinstance(tensor, np.ndarray) and tensor.ndim == rank else tensor
 
 
 def _pair(operation: str, given: Any) -> tuple[Any, Any]:

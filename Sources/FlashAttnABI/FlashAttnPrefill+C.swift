@@ -57,18 +57,29 @@ extension FlashAttnPrefill.Buffers {
   }
 }
 
+/// Runs the body of one of the rooms that take this problem and these buffers.
+private func encodePrefill(
+  _ encoder: OpaquePointer?, _ registry: OpaquePointer?, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>?,
+  _ buffers: UnsafePointer<fa_flash_attn_prefill_buffers>?, _ operation: String,
+  _ body: (FlashAttnPrefill.Problem, FlashAttnPrefill.Buffers, CommandEncoder, KernelRegistry) throws(FAError) -> Void
+) -> fa_status {
+  call { () throws(FAError) in
+    let encoder = try FlashAttnABI.encoder(encoder, operation)
+    let registry = try FlashAttnABI.registry(registry, operation)
+    try body(
+      FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation),
+      FlashAttnPrefill.Buffers(load(buffers, operation, "buffers"), operation), encoder, registry)
+  }
+}
+
 @c @implementation
 public func fa_flash_attn_prefill(
   _ encoder: OpaquePointer!, _ registry: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,
   _ buffers: UnsafePointer<fa_flash_attn_prefill_buffers>!
 ) -> fa_status {
-  let operation = "flash_attn_prefill"
-  return call { () throws(FAError) in
-    let encoder = try FlashAttnABI.encoder(encoder, operation)
-    let registry = try FlashAttnABI.registry(registry, operation)
-    try FlashAttnPrefill.encode(
-      FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation),
-      FlashAttnPrefill.Buffers(load(buffers, operation, "buffers"), operation), into: encoder, registry: registry)
+  encodePrefill(encoder, registry, problem, buffers, "flash_attn_prefill") {
+    (problem, buffers, encoder, registry) throws(FAError) in
+    try FlashAttnPrefill.encode(problem, buffers, into: encoder, registry: registry)
   }
 }
 
@@ -88,13 +99,9 @@ public func fa_flash_attn_prefill_d512(
   _ encoder: OpaquePointer!, _ registry: OpaquePointer!, _ problem: UnsafePointer<fa_flash_attn_prefill_problem>!,
   _ buffers: UnsafePointer<fa_flash_attn_prefill_buffers>!
 ) -> fa_status {
-  let operation = "flash_attn_prefill_d512"
-  return call { () throws(FAError) in
-    let encoder = try FlashAttnABI.encoder(encoder, operation)
-    let registry = try FlashAttnABI.registry(registry, operation)
-    try FlashAttnPrefillD512.encode(
-      FlashAttnPrefill.Problem(load(problem, operation, "problem"), operation),
-      FlashAttnPrefill.Buffers(load(buffers, operation, "buffers"), operation), into: encoder, registry: registry)
+  encodePrefill(encoder, registry, problem, buffers, "flash_attn_prefill_d512") {
+    (problem, buffers, encoder, registry) throws(FAError) in
+    try FlashAttnPrefillD512.encode(problem, buffers, into: encoder, registry: registry)
   }
 }
 

@@ -12,10 +12,10 @@ from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
 from pyfa._explain import Explanation
-from pyfa._ffi import check, choose, ffi, integer, lib, result, string
+from pyfa._ffi import check, choose, ffi, lib, result, string
 from pyfa._handle import live
 from pyfa.ops import _operands
-from pyfa.ops.kv_codec import FORMATS, Call, per_sequence, rank_of, seed_of
+from pyfa.ops._call import FORMATS, Call, choose_sizes, per_sequence, rank_of, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,11 +140,7 @@ def flash_attn_decode(
     dtype = _operands.element_type(q)
     raw.dtype = _dtypes.dtype_code(operation, "dtype", dtype)
     raw.causal, raw.has_sinks, raw.has_lse = bool(causal), sinks is not None, bool(return_lse)
-    for name, value in (("window", window), ("splits", splits), ("nsg", nsg)):
-        if value is not None:
-            setattr(raw, name, integer(operation, name, value, 32))
-            if getattr(raw, name) == 0:  # in the struct, that leaves it to the library
-                raise invalid(operation, name, "1 or more", "0")
+    choose_sizes(operation, raw, {"window": window, "splits": splits, "nsg": nsg})
     _operands.number(operation, raw, "scale", max(shape[3], 1) ** -0.5 if scale is None else scale)
     _operands.number(operation, raw, "softcap", 0 if softcap is None else softcap)
     _operands.number(operation, raw, "scale_factor_d512", scale_factor_d512)
@@ -160,13 +156,14 @@ def flash_attn_decode(
     target = _operands.output(operation, "out", out) or call.new(shape, dtype)
     sums = call.new(shape[:3], np.float32) if return_lse else None
     parts = [call.new((size // 4,), np.float32) if size else None for size in scratch]
-    buffers = ffi.new("fa_flash_attn_decode_buffers *")
-    inputs = {"q": q, "k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks}
-    for name, operand in inputs.items():
-        setattr(buffers, name, call.handle(name, operand))
-    for name, buffer in {"o": target, "lse": sums, "partials": parts[0], "partial_states": parts[1]}.items():
-        setattr(buffers, name, call.handle(name, buffer, written=True))
-    call(lib.fa_flash_attn_decode, raw, buffers)
-    del lengths, starts
-    first = call.result(target, out, q)
-    return (first, call.result(sums, None, q)) if sums is not None else first
+    return call.attend(
+        lib.fa_flash_attn_decode,
+        (raw,),
+        ffi.new("fa_flash_attn_decode_buffers *"),
+        q,
+        {"k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks},
+        target,
+        sums,
+        {"partials": parts[0], "partial_states": parts[1]},
+        out,
+    )

@@ -14,7 +14,7 @@ from pyfa._explain import Explanation
 from pyfa._ffi import CData, choose, ffi, integer, lib, result, string
 from pyfa._handle import live
 from pyfa.ops import _operands
-from pyfa.ops.kv_codec import FORMATS, Call, per_sequence, rank_of, seed_of
+from pyfa.ops._call import FORMATS, Call, choose_sizes, per_sequence, rank_of, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -278,11 +278,7 @@ def _attend(
     cache = rank_of(operation, "k", k[0], 4)
     raw, lengths = _problem(operation, shape, cache, codec, kv_lens, options)
     raw.has_sinks, raw.has_lse = sinks is not None, bool(return_lse)
-    for name, value in (("nwg", nwg), ("nsg", nsg)):
-        if value is not None:
-            setattr(raw, name, integer(operation, name, value, 32))
-            if getattr(raw, name) == 0:  # in the struct, that leaves the choice to the library
-                raise invalid(operation, name, "1 or more", "0")
+    choose_sizes(operation, raw, {"nwg": nwg, "nsg": nsg})
     room = _ROOMS[operation]
     if explain:
         on = live((encoder.device if encoder else device) or default_device(), operation)
@@ -292,16 +288,19 @@ def _attend(
     target = _operands.output(operation, "out", out) or call.new(shape, np.float32)
     sums = call.new(shape[:3], np.float32) if return_lse else None
     tmp = call.new((tmp_bytes // 4,), np.float32) if tmp_bytes else None
-    buffers = ffi.new("fa_flash_attn_vec_buffers *")
-    inputs = {"q": q, "k": k[0], "k_norms": k[1], "v": v[0], "v_norms": v[1], "sinks": sinks}
-    for name, operand in inputs.items():
-        setattr(buffers, name, call.handle(name, operand))
-    for name, buffer in {"o": target, "lse": sums, "tmp": tmp}.items():
-        setattr(buffers, name, call.handle(name, buffer, written=True))
-    call(lib.fa_flash_attn_vec, room, raw, buffers)
+    attended = call.attend(
+        lib.fa_flash_attn_vec,
+        (room, raw),
+        ffi.new("fa_flash_attn_vec_buffers *"),
+        q,
+        {"k": k[0], "k_norms": k[1], "v": v[0], "v_norms": v[1], "sinks": sinks},
+        target,
+        sums,
+        {"tmp": tmp},
+        out,
+    )
     del lengths
-    first = call.result(target, out, q)
-    return (first, call.result(sums, None, q)) if sums is not None else first
+    return attended
 
 
 def _problem(

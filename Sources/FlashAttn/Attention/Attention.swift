@@ -152,12 +152,7 @@ public struct Attention: Sendable {
     func operand(
       _ tensor: HostTensor?, _ name: String, writes: Bool = false, packs: Bool = false
     ) throws(FAError) -> HostOperand? {
-      guard let tensor else { return nil }
-      if writes, tensor.isReadOnly {
-        throw .invalid(operation, name, expected: "a writable tensor", got: "a read-only one")
-      }
-      let bytes = try tensor.memory(operation, name, packs: packs)
-      return bytes.isEmpty ? nil : HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: writes)
+      try HostOperand(tensor, name, writes: writes, packs: packs, of: operation)
     }
     let keys = k.shape[layout == .bhld ? 2 : 1]
     let operands = [
@@ -165,12 +160,7 @@ public struct Attention: Sendable {
       try operand(mask?.expanded(to: keys), "mask", packs: true), nil, try operand(sinks, "sinks", packs: true),
       try operand(lse, "lse", writes: true),
     ]
-    for case let output? in operands where output.isWritten {
-      for case let other? in operands where other.name != output.name && other.overlaps(output) {
-        throw .invalid(
-          operation, output.name, expected: "memory of its own", got: "memory it shares with \(other.name)")
-      }
-    }
+    try HostOperand.checkApart(operands, operation)
     return operands
   }
 }

@@ -2,14 +2,7 @@ extension Attention {
   /// What a call would do, as JSON: device, passes, constants, grids, copies, and what was passed over.
   public func explain(on device: Device) throws(FAError) -> String {
     let problem = try problem()
-    let copies = try memory().compactMap { $0 }.compactMap { operand in
-      operand.reasonToCopy(on: device).map { reason in
-        JSON.object([
-          ("operand", .string(operand.name)), ("bytes", .int(operand.count * operand.tensor.dtype.byteCount)),
-          ("reason", .string(reason)),
-        ])
-      }
-    }
+    let copies = try memory().compactMap { $0?.copyReport(on: device) }
     let choice = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation)
     return choice.plan.report(
       Self.operation, problem.json(layout: layout == .bhld ? "bhld" : "blhd"), rejected: choice.rejected,

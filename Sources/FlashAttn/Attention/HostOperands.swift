@@ -32,6 +32,42 @@ struct HostOperand {
   }
 }
 
+extension HostOperand {
+  /// `tensor` as an operand of `operation`; nil if there is none, or nothing in it.
+  ///
+  /// - Parameter packs: whether strides may be any, and elements are brought together if need be.
+  init?(
+    _ tensor: HostTensor?, _ name: String, writes: Bool = false, packs: Bool = false, of operation: String
+  ) throws(FAError) {
+    guard let tensor else { return nil }
+    if writes, tensor.isReadOnly {
+      throw .invalid(operation, name, expected: "a writable tensor", got: "a read-only one")
+    }
+    let bytes = try tensor.memory(operation, name, packs: packs)
+    if bytes.isEmpty { return nil }
+    self.init(name: name, tensor: tensor, bytes: bytes, isWritten: writes)
+  }
+
+  /// Refuses memory that is written and shared.
+  static func checkApart(_ operands: [HostOperand?], _ operation: String) throws(FAError) {
+    for case let output? in operands where output.isWritten {
+      for case let other? in operands where other.name != output.name && other.overlaps(output) {
+        throw .invalid(
+          operation, output.name, expected: "memory of its own", got: "memory it shares with \(other.name)")
+      }
+    }
+  }
+
+  /// What is copied on `device`, and why, as JSON; nil where nothing is.
+  func copyReport(on device: Device) -> JSON? {
+    reasonToCopy(on: device).map { reason in
+      .object([
+        ("operand", .string(name)), ("bytes", .int(count * tensor.dtype.byteCount)), ("reason", .string(reason)),
+      ])
+    }
+  }
+}
+
 /// Binds host tensors to buffers: by wrapping, or through the device's staging memory.
 struct HostOperands {
   private struct Copy {

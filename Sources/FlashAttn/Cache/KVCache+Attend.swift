@@ -46,23 +46,12 @@ extension KVCache {
     let operation = Self.attendOperation
     try check(queries)
     guard queries.q.shape[2] > 0 else { return }
-    func host(_ tensor: HostTensor?, _ name: String, writes: Bool = false) throws(FAError) -> HostOperand? {
-      guard let tensor else { return nil }
-      if writes, tensor.isReadOnly {
-        throw .invalid(operation, name, expected: "a writable tensor", got: "a read-only one")
-      }
-      return HostOperand(name: name, tensor: tensor, bytes: try tensor.memory(operation, name), isWritten: writes)
-    }
     let tensors = [
-      try host(queries.q, "q"), try host(queries.o, "o", writes: true), try host(queries.sinks, "sinks"),
-      try host(queries.lse, "lse", writes: true),
+      try HostOperand(queries.q, "q", of: operation), try HostOperand(queries.o, "o", writes: true, of: operation),
+      try HostOperand(queries.sinks, "sinks", of: operation),
+      try HostOperand(queries.lse, "lse", writes: true, of: operation),
     ]
-    for case let output? in tensors where output.isWritten {
-      for case let other? in tensors where other.name != output.name && other.overlaps(output) {
-        throw .invalid(
-          operation, output.name, expected: "memory of its own", got: "memory it shares with \(other.name)")
-      }
-    }
+    try HostOperand.checkApart(tensors, operation)
     let bound = try operands.bind(tensors)
     guard let q = bound[0], let o = bound[1] else { return }
     let buffers = Bound(q: q, o: o, sinks: bound[2], lse: bound[3])
@@ -241,16 +230,10 @@ extension KVCache {
       }
       try attend(queries, state, &work, &operands)
       let q = queries.q
-      let copies = [("q", q), ("o", queries.o)].compactMap { name, tensor -> JSON? in
-        guard let bytes = try? tensor.memory(Self.attendOperation, name) else { return nil }
-        let operand = HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: name == "o")
-        return operand.reasonToCopy(on: device).map { reason in
-          .object([
-            ("operand", .string(name)), ("bytes", .int(operand.count * tensor.dtype.byteCount)),
-            ("reason", .string(reason)),
-          ])
-        }
-      }
+      let copies = [
+        try HostOperand(q, "q", of: Self.attendOperation),
+        try HostOperand(queries.o, "o", writes: true, of: Self.attendOperation),
+      ].compactMap { $0?.copyReport(on: device) }
       let (chosen, reason) = route(queries)
       let rejected = JSON.object([
         ("kernel", .string(chosen == .decode ? FlashAttnPrefill.spec.name : FlashAttnDecode.spec.name)),

@@ -36,6 +36,9 @@ public final class KernelRegistry: Sendable {
   private let metal: any MTLDevice
   private let provider: Provider
   private let state: Locked<State>
+  #if !canImport(Metal)
+    private let soft: SoftMetalDevice?
+  #endif
 
   init(metal: any MTLDevice, provider: Provider) {
     self.metal = metal
@@ -45,6 +48,9 @@ public final class KernelRegistry: Sendable {
       for kernel in room.kernels { state.home[kernel] = room.name }
     }
     self.state = Locked(state)
+    #if !canImport(Metal)
+      soft = metal as? SoftMetalDevice
+    #endif
   }
 
   /// Adds Metal source, or replaces the source of that name and drops every pipeline made from it.
@@ -86,7 +92,7 @@ public final class KernelRegistry: Sendable {
   private func key(_ kernel: String, _ constants: [FunctionConstant]) throws(FAError) -> PipelineKey {
     var key = try PipelineKey(kernel, constants)
     #if !canImport(Metal)
-      key.execution = (metal as? SoftMetalDevice)?.options
+      key.execution = soft?.options
     #endif
     return key
   }

@@ -1,0 +1,77 @@
+"""One call of `KVCache.attend`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyfa import _dlpack, _dtypes, _tensor
+from pyfa._errors import invalid
+from pyfa._ffi import ffi, integer
+from pyfa._handle import live
+from pyfa.ops import _operands
+
+if TYPE_CHECKING:
+    from pyfa.kv_cache import KVCache
+
+
+class Queries:
+    """One call of attend: the library's struct, and everything that must outlive it."""
+
+    def __init__(
+        self,
+        cache: KVCache,
+        q: Any,
+        causal: bool,
+        window: int | None,
+        softcap: float | None,
+        sinks: Any,
+        scale: float | None,
+        return_lse: bool,
+        out: Any,
+    ) -> None:
+        operation = "KVCache.attend"
+        self.args = ffi.new("fa_kv_cache_queries *")
+        args = self.args
+        whole = batched(q, 3)
+        source = _tensor.fill(operation, args, "q", whole)
+        self.convert = None if source is None else _dlpack.importer(operation, "q", q)
+        shape = tuple(args.q.shape[0 : args.q.rank])
+        dtype = _dtypes.NUMPY[args.q.dtype] if source is not None else whole.dtype
+        self.out = np.empty(shape, dtype) if out is None else out
+        self.given, self.squeezes = out, whole is not q
+        target = batched(self.out, 3)
+        self.kept = [whole, source, target, _tensor.fill(operation, args, "o", target, written=True)]
+        if sinks is not None:
+            self.kept += [sinks, _tensor.fill(operation, args, "sinks", sinks)]
+        self.lse = np.empty(shape[:3], np.float32) if return_lse else None
+        if self.lse is not None:
+            _tensor.fill(operation, args, "lse", self.lse, written=True)
+        args.causal = bool(causal)
+        if window is not None:
+            args.window = integer(operation, "window", window)
+            if args.window == 0:
+                raise invalid(operation, "window", "1 or more keys", "0")
+        _operands.number(operation, args, "softcap", 0 if softcap is None else softcap)
+        if scale is not None:
+            args.has_scale = 1
+            _operands.number(operation, args, "scale", scale)
+        live(cache, operation)
+
+    def results(self) -> Any:
+        """Return what was computed, as the caller has its queries."""
+        out, lse = self.out, self.lse
+        if self.given is None and self.squeezes:
+            out = out[0]
+        if lse is not None and self.squeezes:
+            lse = lse[0]
+        if self.convert is not None:
+            out = out if self.given is not None else self.convert(out)
+            lse = None if lse is None else self.convert(lse)
+        return out if lse is None else (out, lse)
+
+
+def batched(tensor: Any, rank: int) -> Any:
+    """Return an array of a single sequence with a dimension for it; anything else as it is."""
+    return tensor[None] if isinstance(tensor, np.ndarray) and tensor.ndim == rank else tensor

@@ -1,0 +1,116 @@
+"""What the operations on caches have in common: one call, and how its options are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pyfa._buffer import Buffer
+from pyfa._device import Device, KernelRegistry, default_device
+from pyfa._encoder import CommandEncoder
+from pyfa._errors import invalid
+from pyfa._ffi import CData, check, choices, ffi, integer
+from pyfa._handle import live
+from pyfa.ops import _operands
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyfa.ops._operands import Operand
+
+FORMATS = choices("fa_kv_format", "FA_KV_")
+
+
+class Call:
+    """One operation: an encoder of its own unless one is given, and what it keeps alive."""
+
+    def __init__(
+        self, operation: str, encoder: CommandEncoder | None, registry: KernelRegistry | None, device: Device | None
+    ) -> None:
+        self.operation = operation
+        self.encodes_only = encoder is not None
+        self.encoder = encoder or CommandEncoder(device or default_device())
+        self.device = self.encoder.device
+        self.registry = registry or self.device.registry
+        self.kept: list[Buffer | None] = []
+
+    def handle(self, name: str, operand: object, *, written: bool = False) -> CData:
+        """Return the handle of an operand, null for none; arrays are copied, and not written."""
+        if operand is None:
+            return ffi.NULL
+        if written and not isinstance(operand, Buffer):
+            raise invalid(self.operation, name, "a Buffer", type(operand).__name__)
+        buffer = _operands.buffer_of(_operands.checked(self.operation, name, operand), self.device)
+        self.kept.append(buffer)
+        return _operands.handle(buffer, self.operation)
+
+    def new(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
+        """Make a buffer for a result."""
+        return Buffer.zeros(shape, dtype, device=self.device)
+
+    def __call__(self, function: Any, *arguments: CData) -> None:
+        """Encode, and run unless an encoder was given."""
+        check(function(live(self.encoder, self.operation), live(self.registry, self.operation), *arguments))
+        self.encoder.keep(*self.kept)
+        if not self.encodes_only:
+            self.encoder.commit_and_wait()
+
+    def result(self, buffer: Buffer, given: object, like: Operand) -> Any:
+        """Return what was computed, as the caller has its operands."""
+        return buffer if self.encodes_only else _operands.given_back(buffer, given, like)
+
+    def attend(
+        self,
+        function: Any,
+        arguments: Sequence[CData],
+        buffers: CData,
+        q: Operand,
+        inputs: Mapping[str, Operand | None],
+        target: Buffer,
+        sums: Buffer | None,
+        scratch: Mapping[str, Buffer | None],
+        out: Buffer | None,
+    ) -> Any:
+        """Bind operands by name and run one of the decoding rooms; `sums` are the log-sum-exp, if wanted."""
+        for name, operand in {"q": q, **inputs}.items():
+            setattr(buffers, name, self.handle(name, operand))
+        for name, buffer in {"o": target, "lse": sums, **scratch}.items():
+            setattr(buffers, name, self.handle(name, buffer, written=True))
+        self(function, *arguments, buffers)
+        first = self.result(target, out, q)
+        return first if sums is None else (first, self.result(sums, None, q))
+
+
+def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int, ...]:
+    """Return the shape of an operand of so many dimensions."""
+    shape = tuple(_operands.checked(operation, name, operand).shape)
+    if len(shape) != rank:
+        raise invalid(operation, name, f"{rank} dimensions", str(len(shape)))
+    return shape
+
+
+def per_sequence(operation: str, name: str, values: int | Sequence[int], batch: int) -> CData:
+    """Return one integer for each sequence; a single one stands for all."""
+    given = [values] * batch if np.ndim(values) == 0 else list(values)  # type: ignore[arg-type]
+    if len(given) != batch:
+        raise invalid(operation, name, f"one for each of {batch} sequences", str(len(given)))
+    return ffi.new("int64_t[]", [integer(operation, name, value) for value in given])
+
+
+def seed_of(operation: str, seed: int) -> int:
+    """Return a seed of 64 bits."""
+    number = integer(operation, "seed", seed, 65)
+    if number < 0:
+        raise invalid(operation, "seed", "0 to 2^64 - 1", str(number))
+    return number
+
+
+def choose_sizes(operation: str, raw: CData, sizes: Mapping[str, int | None], bits: int = 32) -> None:
+    """Set what is given; in the struct, 0 leaves the choice to the library."""
+    for name, value in sizes.items():
+        if value is not None:
+            setattr(raw, name, integer(operation, name, value, bits))
+            if getattr(raw, name) == 0:
+                raise invalid(operation, name, "1 or more", "0")
