@@ -25,6 +25,8 @@ final class ShaderProgram: Sendable {
     }
     let module = try Self.module(source, settings, toolchain)
     try toolchain.check(try Self.read { () throws(ShaderError) in try module.translateForCheck() }, settings)
+    let spaces = SpaceProbe { module.overloads($0) }
+    try toolchain.probe(try Self.read { () throws(ShaderError) in try module.translateForProbe() }, spaces)
     facts = LibraryFacts(module)
     self.module = Guarded(module)
     toolchain.store.keep(facts.bytes, as: name)

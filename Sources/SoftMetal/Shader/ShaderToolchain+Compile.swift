@@ -102,6 +102,24 @@ extension ShaderToolchain {
     store.keep([], as: name)
   }
 
+  /// Throws what the compiler says about address spaces, and nothing else that it may have against the text.
+  func probe(_ text: String, _ probe: SpaceProbe) throws(MTLLibraryError) {
+    let compiler = try compiler()
+    let options = SpaceProbe.options + Self.plain
+    let name = "probe-\(key(compiler, options + [text]))"
+    if store.find(name) != nil { return }
+    let found = try onDisk { directory throws(SystemError) in
+      let place = try DeviceLibrary.shared.install(in: directory)
+      return try ShaderStore.inWorkDirectory(of: directory) { work throws(SystemError) -> String? in
+        try Files.store(Array(text.utf8), at: "\(work)/probe.clcpp")
+        let process = try run(compiler, options + ["-I", place.forKernels, "\(work)/probe.clcpp"])
+        return probe.errors(process.text, isLibrary: place.isInternal)
+      }
+    }
+    if let found { throw MTLLibraryError(.compileFailure, found) }
+    store.keep([], as: name)
+  }
+
   /// The compiled kernel of that name, if it is in use or on disk.
   func known(_ file: String) -> LoadedShader? {
     try? loaded.shader(file) { () throws(MTLLibraryError) in
