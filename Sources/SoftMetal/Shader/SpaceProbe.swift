@@ -53,10 +53,13 @@ struct SpaceProbe {
     guard !candidates.isEmpty, candidates.count >= overloads(name) else { return false }
     return candidates.allSatisfy { note in
       let types = Self.quoted(note)
-      if note.contains("cannot pass pointer to address space ") || note.contains("cannot bind reference in address space ") {
+      if note.contains("cannot pass pointer to address space ")
+        || note.contains("cannot bind reference in address space ")
+      {
         return types.count == 2 && types.allSatisfy { Self.spaces[$0] != nil }
       }
-      return note.contains(" does not match adjusted type ") && types.count == 2 && Self.spacesDiffer(types[0], types[1])
+      return note.contains(" does not match adjusted type ") && types.count == 2
+        && Self.spacesDiffer(types[0], types[1])
     }
   }
 
