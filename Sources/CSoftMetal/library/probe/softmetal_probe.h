@@ -65,12 +65,12 @@ struct matrix {
   matrix(A...);
 };
 
-#define SM_VECTORS(name, T)                    \
-  typedef vec<T, 2> name##2;                   \
-  typedef vec<T, 3> name##3;                   \
-  typedef vec<T, 4> name##4;                   \
-  typedef sm_packed<T, 2> packed_##name##2;    \
-  typedef sm_packed<T, 3> packed_##name##3;    \
+#define SM_VECTORS(name, T)                 \
+  typedef vec<T, 2> name##2;                \
+  typedef vec<T, 3> name##3;                \
+  typedef vec<T, 4> name##4;                \
+  typedef sm_packed<T, 2> packed_##name##2; \
+  typedef sm_packed<T, 3> packed_##name##3; \
   typedef sm_packed<T, 4> packed_##name##4;
 SM_VECTORS(char, char)
 SM_VECTORS(uchar, uchar)
@@ -89,9 +89,9 @@ typedef vec<char, 2> bool2;
 typedef vec<char, 3> bool3;
 typedef vec<char, 4> bool4;
 
-#define SM_MATRICES(T, C)            \
-  typedef matrix<T, C, 2> T##C##x2;  \
-  typedef matrix<T, C, 3> T##C##x3;  \
+#define SM_MATRICES(T, C)           \
+  typedef matrix<T, C, 2> T##C##x2; \
+  typedef matrix<T, C, 3> T##C##x3; \
   typedef matrix<T, C, 4> T##C##x4;
 SM_MATRICES(float, 2)
 SM_MATRICES(float, 3)
@@ -122,7 +122,13 @@ typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
 
 enum class mem_flags { mem_none, mem_device, mem_threadgroup, mem_texture, mem_threadgroup_imageblock };
 constexpr mem_flags operator|(mem_flags a, mem_flags) { return a; }
-enum memory_order { memory_order_relaxed, memory_order_acquire, memory_order_release, memory_order_acq_rel, memory_order_seq_cst };
+enum memory_order {
+  memory_order_relaxed,
+  memory_order_acquire,
+  memory_order_release,
+  memory_order_acq_rel,
+  memory_order_seq_cst
+};
 enum thread_scope { thread_scope_thread, thread_scope_simdgroup, thread_scope_threadgroup, thread_scope_device };
 
 template <typename To, typename From>
@@ -174,48 +180,50 @@ struct numeric_limits {
 };
 
 // MARK: Functions of values: each gives the type of its first argument
-#define SM_LIKE(name)                         \
-  template <typename T, typename... A>        \
+#define SM_LIKE(name)                  \
+  template <typename T, typename... A> \
   T name(T, A...);
-#define SM_MATH(name)                         \
-  SM_LIKE(name)                               \
-  namespace fast {                            \
-  SM_LIKE(name)                               \
-  }                                           \
-  namespace precise {                         \
-  SM_LIKE(name)                               \
+#define SM_MATH(name) \
+  SM_LIKE(name)       \
+  namespace fast {    \
+  SM_LIKE(name)       \
+  }                   \
+  namespace precise { \
+  SM_LIKE(name)       \
   }
-SM_MATH(abs) SM_MATH(acos) SM_MATH(acosh) SM_MATH(asin) SM_MATH(asinh) SM_MATH(atan) SM_MATH(atan2) SM_MATH(atanh)
-SM_MATH(ceil) SM_MATH(clamp) SM_MATH(copysign) SM_MATH(cos) SM_MATH(cosh) SM_MATH(cospi) SM_MATH(divide) SM_MATH(exp)
-SM_MATH(exp10) SM_MATH(exp2) SM_MATH(fabs) SM_MATH(fdim) SM_MATH(floor) SM_MATH(fma) SM_MATH(fmax) SM_MATH(fmin)
-SM_MATH(fmod) SM_MATH(fract) SM_MATH(ldexp) SM_MATH(log) SM_MATH(log10) SM_MATH(log2) SM_MATH(max) SM_MATH(max3)
-SM_MATH(median3) SM_MATH(min) SM_MATH(min3) SM_MATH(mix) SM_MATH(pow) SM_MATH(powr) SM_MATH(rint) SM_MATH(round)
-SM_MATH(rsqrt) SM_MATH(saturate) SM_MATH(sign) SM_MATH(sin) SM_MATH(sinh) SM_MATH(sinpi) SM_MATH(smoothstep)
-SM_MATH(sqrt) SM_MATH(step) SM_MATH(tan) SM_MATH(tanh) SM_MATH(tanpi) SM_MATH(trunc)
-SM_LIKE(select) SM_LIKE(cross) SM_LIKE(normalize) SM_LIKE(absdiff) SM_LIKE(addsat) SM_LIKE(subsat) SM_LIKE(clz)
-SM_LIKE(ctz) SM_LIKE(popcount) SM_LIKE(reverse_bits) SM_LIKE(rotate) SM_LIKE(mulhi) SM_LIKE(mul24) SM_LIKE(mad24)
-SM_LIKE(madhi) SM_LIKE(hadd) SM_LIKE(rhadd) SM_LIKE(extract_bits) SM_LIKE(insert_bits)
+SM_MATH(abs)
+SM_MATH(acos) SM_MATH(acosh) SM_MATH(asin) SM_MATH(asinh) SM_MATH(atan) SM_MATH(atan2) SM_MATH(atanh) SM_MATH(ceil)
+    SM_MATH(clamp) SM_MATH(copysign) SM_MATH(cos) SM_MATH(cosh) SM_MATH(cospi) SM_MATH(divide) SM_MATH(exp)
+        SM_MATH(exp10) SM_MATH(exp2) SM_MATH(fabs) SM_MATH(fdim) SM_MATH(floor) SM_MATH(fma) SM_MATH(fmax) SM_MATH(fmin)
+            SM_MATH(fmod) SM_MATH(fract) SM_MATH(ldexp) SM_MATH(log) SM_MATH(log10) SM_MATH(log2) SM_MATH(max)
+                SM_MATH(max3) SM_MATH(median3) SM_MATH(min) SM_MATH(min3) SM_MATH(mix) SM_MATH(pow) SM_MATH(powr)
+                    SM_MATH(rint) SM_MATH(round) SM_MATH(rsqrt) SM_MATH(saturate) SM_MATH(sign) SM_MATH(sin)
+                        SM_MATH(sinh) SM_MATH(sinpi) SM_MATH(smoothstep) SM_MATH(sqrt) SM_MATH(step) SM_MATH(tan)
+                            SM_MATH(tanh) SM_MATH(tanpi) SM_MATH(trunc) SM_LIKE(select) SM_LIKE(cross)
+                                SM_LIKE(normalize) SM_LIKE(absdiff) SM_LIKE(addsat) SM_LIKE(subsat) SM_LIKE(clz)
+                                    SM_LIKE(ctz) SM_LIKE(popcount) SM_LIKE(reverse_bits) SM_LIKE(rotate) SM_LIKE(mulhi)
+                                        SM_LIKE(mul24) SM_LIKE(mad24) SM_LIKE(madhi) SM_LIKE(hadd) SM_LIKE(rhadd)
+                                            SM_LIKE(extract_bits) SM_LIKE(insert_bits)
 #undef SM_MATH
 
-#define SM_GROUP(group)                                                                             \
-  SM_LIKE(group##_broadcast) SM_LIKE(group##_broadcast_first) SM_LIKE(group##_shuffle)              \
-  SM_LIKE(group##_shuffle_xor) SM_LIKE(group##_shuffle_up) SM_LIKE(group##_shuffle_down)            \
-  SM_LIKE(group##_shuffle_rotate_up) SM_LIKE(group##_shuffle_rotate_down)                           \
-  SM_LIKE(group##_shuffle_and_fill_up) SM_LIKE(group##_shuffle_and_fill_down) SM_LIKE(group##_sum)  \
-  SM_LIKE(group##_product) SM_LIKE(group##_min) SM_LIKE(group##_max) SM_LIKE(group##_and)           \
-  SM_LIKE(group##_or) SM_LIKE(group##_xor) SM_LIKE(group##_prefix_inclusive_sum)                    \
-  SM_LIKE(group##_prefix_exclusive_sum) SM_LIKE(group##_prefix_inclusive_product)                   \
-  SM_LIKE(group##_prefix_exclusive_product)                                                         \
-  bool group##_all(bool);                                                                           \
-  bool group##_any(bool);                                                                           \
+#define SM_GROUP(group)                                                                                              \
+  SM_LIKE(group##_broadcast)                                                                                         \
+  SM_LIKE(group##_broadcast_first) SM_LIKE(group##_shuffle) SM_LIKE(group##_shuffle_xor) SM_LIKE(group##_shuffle_up) \
+      SM_LIKE(group##_shuffle_down) SM_LIKE(group##_shuffle_rotate_up) SM_LIKE(group##_shuffle_rotate_down)          \
+          SM_LIKE(group##_shuffle_and_fill_up) SM_LIKE(group##_shuffle_and_fill_down) SM_LIKE(group##_sum)           \
+              SM_LIKE(group##_product) SM_LIKE(group##_min) SM_LIKE(group##_max) SM_LIKE(group##_and)                \
+                  SM_LIKE(group##_or) SM_LIKE(group##_xor) SM_LIKE(group##_prefix_inclusive_sum)                     \
+                      SM_LIKE(group##_prefix_exclusive_sum) SM_LIKE(group##_prefix_inclusive_product)                \
+                          SM_LIKE(group##_prefix_exclusive_product) bool                                             \
+                          group##_all(bool);                                                                         \
+  bool group##_any(bool);                                                                                            \
   bool group##_is_first();
-SM_GROUP(simd)
-SM_GROUP(quad)
+                                                SM_GROUP(simd) SM_GROUP(quad)
 #undef SM_GROUP
 #undef SM_LIKE
 
-template <typename T>
-bool isnan(T);
+                                                    template <typename T>
+                                                    bool isnan(T);
 template <typename T>
 bool isinf(T);
 template <typename T>
@@ -243,8 +251,8 @@ template <typename... A>
 void atomic_thread_fence(A...);
 
 // MARK: Functions of memory
-#define SM_FETCH(operation, space)   \
-  template <typename T, typename V>  \
+#define SM_FETCH(operation, space)  \
+  template <typename T, typename V> \
   T atomic_fetch_##operation##_explicit(space atomic<T> *, V, memory_order);
 #define SM_SPACE(space)                                                                                        \
   template <typename T>                                                                                        \
