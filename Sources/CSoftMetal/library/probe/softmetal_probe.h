@@ -191,39 +191,36 @@ struct numeric_limits {
   namespace precise { \
   SM_LIKE(name)       \
   }
-SM_MATH(abs)
-SM_MATH(acos) SM_MATH(acosh) SM_MATH(asin) SM_MATH(asinh) SM_MATH(atan) SM_MATH(atan2) SM_MATH(atanh) SM_MATH(ceil)
-    SM_MATH(clamp) SM_MATH(copysign) SM_MATH(cos) SM_MATH(cosh) SM_MATH(cospi) SM_MATH(divide) SM_MATH(exp)
-        SM_MATH(exp10) SM_MATH(exp2) SM_MATH(fabs) SM_MATH(fdim) SM_MATH(floor) SM_MATH(fma) SM_MATH(fmax) SM_MATH(fmin)
-            SM_MATH(fmod) SM_MATH(fract) SM_MATH(ldexp) SM_MATH(log) SM_MATH(log10) SM_MATH(log2) SM_MATH(max)
-                SM_MATH(max3) SM_MATH(median3) SM_MATH(min) SM_MATH(min3) SM_MATH(mix) SM_MATH(pow) SM_MATH(powr)
-                    SM_MATH(rint) SM_MATH(round) SM_MATH(rsqrt) SM_MATH(saturate) SM_MATH(sign) SM_MATH(sin)
-                        SM_MATH(sinh) SM_MATH(sinpi) SM_MATH(smoothstep) SM_MATH(sqrt) SM_MATH(step) SM_MATH(tan)
-                            SM_MATH(tanh) SM_MATH(tanpi) SM_MATH(trunc) SM_LIKE(select) SM_LIKE(cross)
-                                SM_LIKE(normalize) SM_LIKE(absdiff) SM_LIKE(addsat) SM_LIKE(subsat) SM_LIKE(clz)
-                                    SM_LIKE(ctz) SM_LIKE(popcount) SM_LIKE(reverse_bits) SM_LIKE(rotate) SM_LIKE(mulhi)
-                                        SM_LIKE(mul24) SM_LIKE(mad24) SM_LIKE(madhi) SM_LIKE(hadd) SM_LIKE(rhadd)
-                                            SM_LIKE(extract_bits) SM_LIKE(insert_bits)
+// clang-format off: lists
+SM_MATH(abs) SM_MATH(acos) SM_MATH(acosh) SM_MATH(asin) SM_MATH(asinh) SM_MATH(atan) SM_MATH(atan2) SM_MATH(atanh)
+SM_MATH(ceil) SM_MATH(clamp) SM_MATH(copysign) SM_MATH(cos) SM_MATH(cosh) SM_MATH(cospi) SM_MATH(divide)
+SM_MATH(exp) SM_MATH(exp10) SM_MATH(exp2) SM_MATH(fabs) SM_MATH(fdim) SM_MATH(floor) SM_MATH(fma) SM_MATH(fmax)
+SM_MATH(fmin) SM_MATH(fmod) SM_MATH(fract) SM_MATH(ldexp) SM_MATH(log) SM_MATH(log10) SM_MATH(log2) SM_MATH(max)
+SM_MATH(max3) SM_MATH(median3) SM_MATH(min) SM_MATH(min3) SM_MATH(mix) SM_MATH(pow) SM_MATH(powr) SM_MATH(rint)
+SM_MATH(round) SM_MATH(rsqrt) SM_MATH(saturate) SM_MATH(sign) SM_MATH(sin) SM_MATH(sinh) SM_MATH(sinpi)
+SM_MATH(smoothstep) SM_MATH(sqrt) SM_MATH(step) SM_MATH(tan) SM_MATH(tanh) SM_MATH(tanpi) SM_MATH(trunc)
+SM_LIKE(absdiff) SM_LIKE(addsat) SM_LIKE(clz) SM_LIKE(cross) SM_LIKE(ctz) SM_LIKE(extract_bits) SM_LIKE(hadd)
+SM_LIKE(insert_bits) SM_LIKE(mad24) SM_LIKE(madhi) SM_LIKE(mul24) SM_LIKE(mulhi) SM_LIKE(normalize)
+SM_LIKE(popcount) SM_LIKE(reverse_bits) SM_LIKE(rhadd) SM_LIKE(rotate) SM_LIKE(select) SM_LIKE(subsat)
 #undef SM_MATH
 
-#define SM_GROUP(group)                                                                                              \
-  SM_LIKE(group##_broadcast)                                                                                         \
-  SM_LIKE(group##_broadcast_first) SM_LIKE(group##_shuffle) SM_LIKE(group##_shuffle_xor) SM_LIKE(group##_shuffle_up) \
-      SM_LIKE(group##_shuffle_down) SM_LIKE(group##_shuffle_rotate_up) SM_LIKE(group##_shuffle_rotate_down)          \
-          SM_LIKE(group##_shuffle_and_fill_up) SM_LIKE(group##_shuffle_and_fill_down) SM_LIKE(group##_sum)           \
-              SM_LIKE(group##_product) SM_LIKE(group##_min) SM_LIKE(group##_max) SM_LIKE(group##_and)                \
-                  SM_LIKE(group##_or) SM_LIKE(group##_xor) SM_LIKE(group##_prefix_inclusive_sum)                     \
-                      SM_LIKE(group##_prefix_exclusive_sum) SM_LIKE(group##_prefix_inclusive_product)                \
-                          SM_LIKE(group##_prefix_exclusive_product) bool                                             \
-                          group##_all(bool);                                                                         \
-  bool group##_any(bool);                                                                                            \
-  bool group##_is_first();
-                                                SM_GROUP(simd) SM_GROUP(quad)
+#define SM_GROUP(group)                                                                                               \
+  SM_LIKE(group##_broadcast) SM_LIKE(group##_broadcast_first) SM_LIKE(group##_shuffle) SM_LIKE(group##_shuffle_xor)   \
+  SM_LIKE(group##_shuffle_up) SM_LIKE(group##_shuffle_down) SM_LIKE(group##_shuffle_rotate_up)                        \
+  SM_LIKE(group##_shuffle_rotate_down) SM_LIKE(group##_shuffle_and_fill_up) SM_LIKE(group##_shuffle_and_fill_down)    \
+  SM_LIKE(group##_sum) SM_LIKE(group##_product) SM_LIKE(group##_min) SM_LIKE(group##_max) SM_LIKE(group##_and)        \
+  SM_LIKE(group##_or) SM_LIKE(group##_xor) SM_LIKE(group##_prefix_inclusive_sum)                                      \
+  SM_LIKE(group##_prefix_exclusive_sum) SM_LIKE(group##_prefix_inclusive_product)                                     \
+  SM_LIKE(group##_prefix_exclusive_product)                                                                           \
+  bool group##_all(bool); bool group##_any(bool); bool group##_is_first();
+SM_GROUP(simd)
+SM_GROUP(quad)
+// clang-format on
 #undef SM_GROUP
 #undef SM_LIKE
 
-                                                    template <typename T>
-                                                    bool isnan(T);
+                                                template <typename T>
+                                                bool isnan(T);
 template <typename T>
 bool isinf(T);
 template <typename T>
