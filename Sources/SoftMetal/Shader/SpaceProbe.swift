@@ -17,7 +17,10 @@ struct SpaceProbe {
   /// The errors about address spaces, each with its notes; nil if there is none.
   func errors(_ output: String, isLibrary: (String) -> Bool) -> String? {
     var lines: [String] = []
-    for group in ShaderDiagnostics.groups(output) where group[0].kind == "error" && !isLibrary(group[0].place.file) {
+    var groups = ShaderDiagnostics.groups(output)
+    // What was cut off may be what speaks against the last one.
+    if output.utf8.count >= ChildProcess.capturedBytes { groups.removeLast(min(1, groups.count)) }
+    for group in groups where group[0].kind == "error" && !isLibrary(group[0].place.file) {
       let notes = group.dropFirst()
       guard isAboutSpaces(group[0].text) || isCall(group[0].text, notes.map(\.text)) else { continue }
       for var message in [group[0]] + notes.filter({ !isLibrary($0.place.file) }) {
@@ -114,6 +117,10 @@ struct SpaceProbe {
   private static func inMetal(_ text: String) -> String {
     var text = text.replacing(" *__private'", with: " *'").replacing(" &__private'", with: " &'")
     for (name, space) in spaces { text = text.replacing(name, with: space) }
-    return text.replacing("_Float16", with: "half").replacing("__bf16", with: "bfloat")
+    // The last are names that the probe's header had to change.
+    for (name, own) in [("_Float16", "half"), ("__bf16", "bfloat"), ("sm_name_", "")] {
+      text = text.replacing(name, with: own)
+    }
+    return text
   }
 }
