@@ -13,6 +13,9 @@ static const char softmetal_device_h[] = {
 static const char softmetal_checked_h[] = {
 #embed "../library/softmetal_checked.h" suffix(, 0)
 };
+static const char softmetal_probe_h[] = {
+#embed "../library/probe/softmetal_probe.h" suffix(, 0)
+};
 static const char sm_array_h[] = {
 #embed "../library/sm_array.h" suffix(, 0)
 };
@@ -78,6 +81,7 @@ static const char sm_vector_h[] = {
 static const sm_shader_file files[] = {
     {"softmetal_device.h", softmetal_device_h},
     {"softmetal_checked.h", softmetal_checked_h},
+    {"softmetal_probe.h", softmetal_probe_h},
     {"sm_array.h", sm_array_h},
     {"sm_atomic.h", sm_atomic_h},
     {"sm_builtins.h", sm_builtins_h},

@@ -1,6 +1,8 @@
 /// Every name that a translation takes from the device library, besides Metal's own. `softmetal_device.h` explains them.
 enum DeviceNames {
   static let header = "softmetal_device.h"
+  /// What a translation for the probe of address spaces takes instead, with the few of these names that it needs.
+  static let probeHeader = "softmetal_probe.h"
   /// `SM_KERNEL("host name", most threads, k) { call }`: the module's entry.
   static let entry = "SM_KERNEL"
   /// In front of a function that is a kernel.

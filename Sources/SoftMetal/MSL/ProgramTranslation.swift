@@ -32,6 +32,22 @@ extension Program {
     return text
   }
 
+  /// Everything there is with its address spaces, for `SpaceProbe`.
+  func translateForProbe() throws(ShaderError) -> String {
+    let kept = Set(declarations.indices)
+    var translator = Translator(program: self, values: nil, lockstep: false, kept: kept, isProbe: true)
+    var text = try translator.translate()
+    for (number, entry) in entries.enumerated() {
+      guard let arguments = entry.arguments else { continue }
+      // Taking its address is enough to have a template looked into.
+      let declaration = declaration(of: entry)
+      let name = declaration.qualified(declaration.name.map { source.text($0) } ?? "")
+      let list = translator.rendered(source.significant(arguments))
+      text += "void sm_probe\(number)() { auto sm_kernel = &\(name)\(list); }\n"
+    }
+    return text
+  }
+
   /// The call of the kernel with an argument for each parameter.
   private func call(_ entry: Entry, _ slots: [Slot], _ translator: Translator) -> String {
     let declaration = declaration(of: entry)

@@ -38,6 +38,16 @@ struct ShaderModule: Sendable {
   func translateForCheck() throws(ShaderError) -> String {
     try program.translateForCheck()
   }
+
+  /// The text in which `SpaceProbe` looks for mixed address spaces.
+  func translateForProbe() throws(ShaderError) -> String {
+    try program.translateForProbe()
+  }
+
+  /// How many functions the shader declares under a name.
+  func overloads(_ name: String) -> Int {
+    program.symbols.byName[name]?.count ?? 0
+  }
 }
 
 /// A kernel, under the name by which a client asks for it.

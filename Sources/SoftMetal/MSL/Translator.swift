@@ -7,6 +7,8 @@ struct Translator {
   /// Values of the function constants; nil to leave them open.
   let values: [ConstantValue]?
   let lockstep: Bool
+  /// For the probe of address spaces, which knows these and much of Metal's own syntax, and little of the library.
+  let isProbe: Bool
   /// Places of the declarations that are wanted.
   let kept: Set<Int>
   var edits = Edits()
@@ -21,16 +23,17 @@ struct Translator {
   var source: Source { program.source }
   var declarations: [Declaration] { program.declarations }
 
-  init(program: Program, values: [ConstantValue]?, lockstep: Bool, kept: Set<Int>) {
+  init(program: Program, values: [ConstantValue]?, lockstep: Bool, kept: Set<Int>, isProbe: Bool = false) {
     self.program = program
     self.values = values
     self.lockstep = lockstep
+    self.isProbe = isProbe
     self.kept = kept
   }
 
   /// The translated declarations, without the entry.
   mutating func translate() throws(ShaderError) -> String {
-    let duplicates = try Overloads(program: program, kept: kept).duplicates()
+    let duplicates = isProbe ? [] : try Overloads(program: program, kept: kept).duplicates()
     let constants = Dictionary(program.constants.map { ($0.place, $0) }) { first, _ in first }
     for (place, declaration) in declarations.enumerated() where declaration.parent == nil && isKept(place) {
       if let constant = constants[place] {
@@ -53,7 +56,8 @@ struct Translator {
       }
     }
     renderer.copy(next..<max(next, source.count))
-    return "#include \"\(DeviceNames.header)\"\n" + ambiguous.sorted().map(Self.accessor).joined() + renderer.text
+    let header = isProbe ? DeviceNames.probeHeader : DeviceNames.header
+    return "#include \"\(header)\"\n" + ambiguous.sorted().map(Self.accessor).joined() + renderer.text
       + "\n"
   }
 
@@ -69,7 +73,7 @@ struct Translator {
       if member != place, duplicates.contains(member) {
         edits.drop(declaration.tokens)
       } else if declaration.kind == .function {
-        rewriteQualifiers(declaration)
+        if !isProbe { rewriteQualifiers(declaration) }
         if declaration.body != nil {
           try replaceThreadgroupVariables(declaration)
           if lockstep { insertLocks(member) }
@@ -95,7 +99,7 @@ struct Translator {
       case .number: edits.replace(index, with: Literals.translate(token.text))
       case .word:
         if source.isMark(index - 1, ".") || source.isMark(index - 1, "->") {
-          swizzle(index)
+          if !isProbe { swizzle(index) }
         } else {
           rewriteWord(index, token.text)
         }
@@ -115,6 +119,8 @@ struct Translator {
 
   private mutating func rewriteWord(_ index: Int, _ word: String) {
     switch word {
+    case "static_cast" where isProbe: break
+    case let word where isProbe && Source.addressSpaces.contains(word): break
     case "constant": edits.replace(index, with: "const")
     case let word where Source.addressSpaces.contains(word): edits.drop(index)
     case "kernel": edits.replace(index, with: DeviceNames.kernelFunction)
@@ -205,7 +211,7 @@ struct Translator {
         "static \(isScalar ? "constexpr" : "const") \(type) \(name) = "
         + ConstantText.text(constant.declared.type, value?.bytes ?? []) + ";"
     } else {
-      text = "extern const \(type) \(name);"
+      text = "extern \(isProbe ? "constant " : "")const \(type) \(name);"
     }
     edits.replace(declaration.tokens.lowerBound, with: text)
   }
@@ -216,7 +222,7 @@ struct Translator {
       for declarator in variable.declarators {
         let type = "sm_t\(threadgroupVariables)"
         text +=
-          "typedef \(rendered(variable.type)) \(type)\(rendered(declarator.dimensions)); "
+          "typedef \(rendered(variable.type)) \(type)\(rendered(declarator.dimensions)); \(isProbe ? "threadgroup " : "")"
           + "\(type) &\(source.text(declarator.name)) = \(DeviceNames.threadgroupVariable)<\(type), \(threadgroupVariables)>(); "
         threadgroupVariables += 1
       }

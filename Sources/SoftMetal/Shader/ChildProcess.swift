@@ -30,37 +30,55 @@ struct ChildProcess {
   static func run(
     _ arguments: [String], environment: [String], seconds: Double
   ) throws(SystemError) -> ChildProcess {
+    try start(arguments, environment: environment, seconds: seconds).finish()
+  }
+
+  /// A program that runs beside its caller, who has to call `finish`.
+  struct Running {
+    fileprivate let pid: pid_t
+    fileprivate let output: Int32
+    fileprivate let deadline: Double
+
+    /// Waits for the end. What it printed beyond a pipe's worth before, it prints only now.
+    func finish() -> ChildProcess {
+      defer { close(output) }
+      var captured: [UInt8] = []
+      var inTime = ChildProcess.capture(output, until: deadline, into: &captured)
+      var end: End?
+      // Its output is closed; it will end any moment, but nothing says it must.
+      var pause: UInt32 = 100
+      while inTime {
+        end = ChildProcess.collect(pid, wait: false)
+        if end != nil { break }
+        inTime = sm_now() < deadline
+        usleep(pause)
+        pause = min(pause * 2, 10_000)
+      }
+      if end == nil {
+        // The group may be gone while the child is not yet collected, or the other way round.
+        kill(-pid, SIGKILL)
+        kill(pid, SIGKILL)
+        _ = ChildProcess.collect(pid, wait: true)
+        end = .timedOut
+      }
+      return ChildProcess(end: end ?? .unknown, text: String(decoding: captured, as: UTF8.self))
+    }
+  }
+
+  /// As `run`, without waiting.
+  static func start(
+    _ arguments: [String], environment: [String], seconds: Double
+  ) throws(SystemError) -> Running {
     let pipe = try makePipe()
-    defer { close(pipe.read) }
-    let pid: pid_t
     do throws(SystemError) {
-      pid = try spawn(arguments, environment, output: pipe.write)
+      let pid = try spawn(arguments, environment, output: pipe.write)
       close(pipe.write)
+      return Running(pid: pid, output: pipe.read, deadline: sm_now() + seconds)
     } catch {
+      close(pipe.read)
       close(pipe.write)
       throw error
     }
-    let deadline = sm_now() + seconds
-    var captured: [UInt8] = []
-    var inTime = capture(pipe.read, until: deadline, into: &captured)
-    var end: End?
-    // Its output is closed; it will end any moment, but nothing says it must.
-    var pause: UInt32 = 100
-    while inTime {
-      end = collect(pid, wait: false)
-      if end != nil { break }
-      inTime = sm_now() < deadline
-      usleep(pause)
-      pause = min(pause * 2, 10_000)
-    }
-    if end == nil {
-      // The group may be gone while the child is not yet collected, or the other way round.
-      kill(-pid, SIGKILL)
-      kill(pid, SIGKILL)
-      _ = collect(pid, wait: true)
-      end = .timedOut
-    }
-    return ChildProcess(end: end ?? .unknown, text: String(decoding: captured, as: UTF8.self))
   }
 
   /// Two ends that children inherit only where they are told to, and that are none of the standard streams, whatever

@@ -10,7 +10,7 @@ enum ShaderDiagnostics {
     var text: String { "\(file):\(line):\(column)" }
   }
 
-  private struct Message {
+  struct Message {
     var place: Place
     var kind: String
     var text: String
@@ -30,17 +30,8 @@ enum ShaderDiagnostics {
   /// - Parameter isLibrary: whether a file is the device library's. Nobody can look there, so an error in it moves to
   ///   where the shader caused it, which one of its notes says.
   static func errors(_ output: String, isLibrary: (String) -> Bool) -> String? {
-    var groups: [[Message]] = []
-    for line in output.split(separator: "\n") {
-      guard let message = message(line) else { continue }
-      if message.kind == "note" {
-        if !groups.isEmpty { groups[groups.count - 1].append(message) }
-      } else {
-        groups.append([message])
-      }
-    }
     var lines: [String] = []
-    for var group in groups {
+    for var group in groups(output) {
       if group[0].kind == "warning" {
         guard !isLibrary(group[0].place.file), let text = refusal(group[0].text, note: group.dropFirst().first?.text)
         else { continue }
@@ -53,6 +44,20 @@ enum ShaderDiagnostics {
       lines += notes.map(\.line)
     }
     return lines.isEmpty ? nil : lines.joined(separator: "\n")
+  }
+
+  /// What clang printed, each error or warning followed by its notes.
+  static func groups(_ output: String) -> [[Message]] {
+    var groups: [[Message]] = []
+    for line in output.split(separator: "\n") {
+      guard let message = message(line) else { continue }
+      if message.kind == "note" {
+        if !groups.isEmpty { groups[groups.count - 1].append(message) }
+      } else {
+        groups.append([message])
+      }
+    }
+    return groups
   }
 
   /// What Metal says against the cause of a warning; nil if it has no objection.

@@ -24,7 +24,9 @@ final class ShaderProgram: Sendable {
       return
     }
     let module = try Self.module(source, settings, toolchain)
-    try toolchain.check(try Self.read { () throws(ShaderError) in try module.translateForCheck() }, settings)
+    let text = try Self.read { () throws(ShaderError) in try module.translateForCheck() }
+    let spaces = try Self.read { () throws(ShaderError) in try module.translateForProbe() }
+    try toolchain.check(text, spaces: spaces, SpaceProbe { module.overloads($0) }, settings)
     facts = LibraryFacts(module)
     self.module = Guarded(module)
     toolchain.store.keep(facts.bytes, as: name)

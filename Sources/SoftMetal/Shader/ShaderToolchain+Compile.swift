@@ -81,21 +81,26 @@ extension ShaderToolchain {
 
   // MARK: Checking and building
 
-  /// Throws what the compiler objects to in a translation that is not meant to run.
-  func check(_ text: String, _ settings: CompileSettings) throws(MTLLibraryError) {
+  /// Throws what the compiler objects to in a translation that is not meant to run, or to the address spaces in another.
+  func check(_ text: String, spaces: String, _ probe: SpaceProbe, _ settings: CompileSettings) throws(MTLLibraryError) {
     let compiler = try compiler()
     let options = Self.options(ShaderFlavour(lockstep: true, checked: false), settings)
-    let name = "check-\(key(compiler, options + [text]))"
+    let probing = SpaceProbe.options + Self.plain
+    let name = "check-\(key(compiler, options + probing + [text, spaces]))"
     if store.find(name) != nil { return }
     let found = try onDisk { directory throws(SystemError) in
       let place = try DeviceLibrary.shared.install(in: directory)
       return try ShaderStore.inWorkDirectory(of: directory) { work throws(SystemError) -> MTLLibraryError? in
         try Files.store(Array(text.utf8), at: "\(work)/check.cpp")
+        try Files.store(Array(spaces.utf8), at: "\(work)/probe.clcpp")
         // Zig insists on a result.
         let goal = compiler.isZig ? ["-O0", "-c", "-o", "\(work)/check.o"] : ["-fsyntax-only"]
-        let process = try run(
-          compiler, options + goal + ["-I", place.forKernels] + Self.input + ["\(work)/check.cpp"])
-        return failure(process, place)
+        let headers = ["-I", place.forKernels]
+        let (process, printed) = try run(
+          compiler, options + goal + headers + Self.input + ["\(work)/check.cpp"],
+          beside: probing + headers + ["\(work)/probe.clcpp"])
+        if let failure = failure(process, place) { return failure }
+        return probe.errors(printed, isLibrary: place.isInternal).map { MTLLibraryError(.compileFailure, $0) }
       }
     }
     if let found { throw found }

@@ -89,6 +89,21 @@ final class ShaderToolchain: Sendable {
   func run(_ compiler: Compiler, _ arguments: [String]) throws(SystemError) -> ChildProcess {
     let process = try ChildProcess.run(
       compiler.command(arguments), environment: environment.forCompiler, seconds: environment.seconds)
+    return try judged(process)
+  }
+
+  /// Does `run` while another run of the compiler goes on beside it, of which no more is asked than what it printed.
+  func run(
+    _ compiler: Compiler, _ arguments: [String], beside others: [String]
+  ) throws(SystemError) -> (ChildProcess, printed: String) {
+    let other = try ChildProcess.start(
+      compiler.command(others), environment: environment.forCompiler, seconds: environment.seconds)
+    let process = Result { () throws(SystemError) in try run(compiler, arguments) }
+    let printed = other.finish().text
+    return (try process.get(), printed)
+  }
+
+  private func judged(_ process: ChildProcess) throws(SystemError) -> ChildProcess {
     // Not the shader's fault, and elsewhere there may be room.
     for (code, text) in SystemError.outOfRoom where process.end != .exited(0) && process.text.contains(text) {
       throw SystemError("compile", code: code)

@@ -61,6 +61,49 @@ REFUSALS = (
     ),
     body("thread pointer for a device pointer", "", "  device float *p = &y; //!\n  *p = 1;"),
     body("cast to another address space", "", "  threadgroup float *p = (threadgroup float *)x; //!\n  *p = 1;"),
+    body(
+        "pointer of another space from a condition",
+        "",
+        "  threadgroup float g[4];\n  device float *p = i > 0 ? x : g; //!\n  y = *p;",
+    ),
+    body("reference to another address space", "", "  thread float &r = x[i]; //!\n  r = y;"),
+    body(
+        "pointer returned as one to another space",
+        "",
+        "  threadgroup float g[4];\n  y = *f(g);",
+        "device float *f(threadgroup float *p) { return p; } //!",
+    ),
+    body(
+        "member that points to another space",
+        "",
+        "  threadgroup float g[4];\n  s v;\n  v.p = &g[i % 4]; //!\n  y = *v.p;",
+        "struct s { device float *p; };",
+    ),
+    body(
+        "expression of another space passed to a template",
+        "",
+        "  y = f(&(x + i)[1] - 1); //!",
+        "template <typename T> T f(threadgroup T *p) { return *p; }",
+    ),
+    body(
+        "overloads for other spaces",
+        "",
+        "  y = f(&y); //!",
+        "float f(device float *p) { return *p; }\nfloat f(threadgroup float *p) { return *p; }",
+    ),
+    body(
+        "cast of an element's address to another space",
+        "",
+        "  threadgroup float2 g[4];\n  g[0] = y;\n  y = *(device float *)(&g[0]); //!",
+    ),
+    text(
+        "other space in one instantiation",
+        "",
+        "template <typename P> void f(P p) {\n  device float *q = p; //!\n  *q = 1;\n}\n"
+        "template <typename T> kernel void k(device T *x [[buffer(0)]], threadgroup T *g [[threadgroup(0)]]) {\n"
+        "  f(x);\n  f(g);\n}\n"
+        'template [[host_name("k_float")]] kernel void k<float>(device float *, threadgroup float *);\n',
+    ),
     body("variable in device memory", "device", "  device float d; //!\n  d = y;"),
     body("threadgroup variable with a value", "threadgroup", "  threadgroup float g = 1; //!\n  y = g;"),
     body(

@@ -9,6 +9,7 @@ enum FrontEndExercise {
     do throws(ShaderError) {
       let module = try ShaderModule(preprocessed: text)
       _ = try module.translateForCheck()
+      _ = try module.translateForProbe()
       // A kernel's translation reads the whole text, so of many kernels a few are enough.
       for function in module.functions.prefix(16) {
         // Every constant gets a value of its type, zeros: which value does not matter to the front end's own safety.

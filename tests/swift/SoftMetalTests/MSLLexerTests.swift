@@ -76,6 +76,7 @@ final class MSLLexerTests: XCTestCase {
       guard let module = try? ShaderModule(preprocessed: text) else { continue }
       accepted += 1
       _ = try? module.translateForCheck()
+      _ = try? module.translateForProbe()
       for function in module.functions {
         _ = module.constants(usedBy: function.name)
         _ = try? module.translate(function.name, constants: [], flavour: ShaderFlavour(lockstep: true, checked: false))
