@@ -30,17 +30,20 @@ enum ShaderSource {
     return output
   }
 
+  // By bytes: a first launch waits for this, and characters would take most of its time.
   private static func append(
     _ text: String, named name: String, to output: inout String, included: inout Set<String>
   ) throws(FAError) {
-    guard text.contains("#include \"") || !included.isEmpty else {
+    let lines = text.utf8.split(separator: newline, omittingEmptySubsequences: false)
+    guard !included.isEmpty || lines.contains(where: { includedFile($0) != nil }) else {
       output += text
       return
     }
     output += "#line 1 \"\(name)\"\n"
-    for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+    for (number, line) in lines.enumerated() {
       guard let file = includedFile(line) else {
-        output += line + "\n"
+        output += Substring(line)
+        output += "\n"
         continue
       }
       guard let body = files[file] else {
@@ -57,11 +60,16 @@ enum ShaderSource {
   }
 
   /// The file of an `#include "file"` line.
-  private static func includedFile(_ line: Substring) -> String? {
-    let words = line.drop { $0 == " " || $0 == "\t" }
-    guard words.hasPrefix("#include"), let open = words.firstIndex(of: "\"") else { return nil }
+  private static func includedFile(_ line: Substring.UTF8View) -> String? {
+    let words = line.drop { $0 == space || $0 == tab }
+    guard words.starts(with: "#include".utf8), let open = words.firstIndex(of: quote) else { return nil }
     let rest = words[words.index(after: open)...]
-    guard let close = rest.firstIndex(of: "\"") else { return nil }
+    guard let close = rest.firstIndex(of: quote) else { return nil }
     return String(rest[..<close])
   }
+
+  private static let newline = UInt8(ascii: "\n")
+  private static let space = UInt8(ascii: " ")
+  private static let tab = UInt8(ascii: "\t")
+  private static let quote = UInt8(ascii: "\"")
 }
