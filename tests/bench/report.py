@@ -142,7 +142,7 @@ def shader_table(results: Sequence[shader.Result]) -> Table:
     table.add_column("kernel")
     for name in shader.NAMES:
         table.add_column(f"{name}\nms", justify="right")
-    for name in ("x loop", "", "x on two", ""):
+    for name in ("x loop", "", "x on two", "", "machine"):
         table.add_column(name, justify="right")
     table.add_column("difference", justify="right")
     for result in results:
@@ -152,8 +152,8 @@ def shader_table(results: Sequence[shader.Result]) -> Table:
         difference = f"{result.difference:.1e}"
         if not result.right:
             difference = f"[bold red]WRONG[/] {difference}"
-        table.add_row(result.name, *times, *slowdown, *speedup, difference)
-    table.caption = f"loops: {' '.join(shader.LOOP_FLAGS)}"
+        table.add_row(result.name, *times, *slowdown, *speedup, f"{result.ceiling:.2f}", difference)
+    table.caption = f"loops: {' '.join(shader.LOOP_FLAGS)}; machine: what two runs at once gain, on a thread each"
     return table
 
 

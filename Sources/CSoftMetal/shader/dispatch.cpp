@@ -84,7 +84,7 @@ std::string Dispatch::Run() {
   CatchFaults();
 
   const uint64_t workers = options_.checked != 0 ? 1 : std::min<uint64_t>(dispatch_.executor->workers, total_);
-  chunk_ = std::clamp<uint64_t>(total_ / (workers * 8), 1, 64);
+  shares_ = workers * 4;
   if (workers == 1) {
     Work();
   } else {
@@ -112,10 +112,11 @@ void Dispatch::Work() {
     return;
   }
   context->Enter(*this);
+  uint64_t begin = 0;
   for (bool good = true; good;) {
-    const uint64_t begin = next_.fetch_add(chunk_);
-    if (begin >= total_) break;
-    for (uint64_t i = begin, end = std::min(begin + chunk_, total_); good && i < end; ++i) {
+    const uint64_t count = Claim(begin);
+    if (count == 0) break;
+    for (uint64_t i = begin, end = begin + count; good && i < end; ++i) {
       const uint64_t threadgroup = Order(i);
       Outcome outcome;
       if (stop_.load(std::memory_order_relaxed)) break;
@@ -138,6 +139,17 @@ void Dispatch::Work() {
   stats_.divergent += context->stats().divergent;
   stats_.barriers += context->stats().barriers;
   stats_.switches += context->stats().switches;
+}
+
+/// The next threadgroups for one worker: many while many are left, so that workers seldom meet, and single ones at the
+/// end, so that none is left waiting for another.
+uint64_t Dispatch::Claim(uint64_t &begin) {
+  begin = next_.load(std::memory_order_relaxed);
+  while (begin < total_) {
+    const uint64_t count = std::clamp<uint64_t>((total_ - begin) / shares_, 1, 64);
+    if (next_.compare_exchange_weak(begin, begin + count)) return count;
+  }
+  return 0;
 }
 
 void Dispatch::Fail(uint64_t threadgroup, uint32_t kind, std::string text) {

@@ -43,6 +43,7 @@ class Dispatch {
  private:
   std::string Refusal();
   void Work();
+  uint64_t Claim(uint64_t &begin);
   /// Counts if no lower threadgroup has failed.
   void Fail(uint64_t threadgroup, uint32_t kind, std::string text);
   /// Which threadgroup comes as the n-th.
@@ -59,7 +60,7 @@ class Dispatch {
   // Threadgroup memory: the kernel's own variables, then what the dispatch adds.
   uint64_t arena_bytes_ = 0, arena_offsets_[SM_THREADGROUP_SLOTS] = {};
   uint32_t threads_ = 0;
-  uint64_t total_ = 0, chunk_ = 1, stride_ = 1;
+  uint64_t total_ = 0, shares_ = 1, stride_ = 1;
 
   std::atomic<uint64_t> next_{0};
   std::atomic<uint32_t> served_{0};  // workers that had a context
