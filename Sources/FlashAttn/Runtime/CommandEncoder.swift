@@ -17,6 +17,8 @@ public final class CommandEncoder: Sendable {
     /// What the command buffer uses, where it does not retain that itself.
     var retained: [Buffer] = []
     var pendingOp: OpKind?
+    /// How many slots of threadgroup memory the last kernel had.
+    var threadgroupSlots = 0
   }
 
   public let device: Device
@@ -126,6 +128,11 @@ public final class CommandEncoder: Sendable {
     for (slot, bytes) in dispatch.threadgroupBytes.enumerated() where bytes > 0 {
       encoder.setThreadgroupMemoryLength(bytes, index: slot)
     }
+    // A length stays in the encoder, and would count against the limit of this kernel too.
+    for slot in dispatch.threadgroupBytes.count..<max(state.threadgroupSlots, dispatch.threadgroupBytes.count) {
+      encoder.setThreadgroupMemoryLength(0, index: slot)
+    }
+    state.threadgroupSlots = dispatch.threadgroupBytes.count
     switch dispatch.unit {
     case .threadgroups:
       encoder.dispatchThreadgroups(dispatch.grid.metal, threadsPerThreadgroup: dispatch.threads.metal)
@@ -151,6 +158,7 @@ public final class CommandEncoder: Sendable {
       throw FAError(.commandFailed, "encoder_dispatch", "", "the command buffer gave no compute encoder")
     }
     state.encoder = encoder
+    state.threadgroupSlots = 0
     return encoder
   }
 }
