@@ -20,12 +20,17 @@ SIZES = {
     "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 1024, "eos_token_id": None, "bos_token_id": 1,
     "pad_token_id": 0,
 }  # fmt: skip
+# With tied embeddings and random weights it would say one token for ever.
+GEMMA = {"head_dim": 256, "sliding_window": 16, "tie_word_embeddings": False, "initializer_range": 0.1}
 CONFIGS = {
     "llama": (transformers.LlamaConfig, {"initializer_range": 0.1}),
     "mistral": (transformers.MistralConfig, {"sliding_window": 20, "initializer_range": 0.1}),
-    "gemma2": (transformers.Gemma2Config, {"head_dim": 256, "sliding_window": 16}),  # softcap
-    "gemma3": (transformers.Gemma3TextConfig, {"head_dim": 256, "sliding_window": 16}),
-    "gpt_oss": (transformers.GptOssConfig, {"sliding_window": 16, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "gemma2": (transformers.Gemma2Config, GEMMA),  # softcap
+    "gemma3": (transformers.Gemma3TextConfig, GEMMA),
+    "gpt_oss": (
+        transformers.GptOssConfig,
+        {"sliding_window": 16, "num_local_experts": 4, "num_experts_per_tok": 2, "initializer_range": 0.1},
+    ),
 }
 CODECS = ("f32", "tq8", ("tq6", "tq4"))
 SENTENCES = ["Attention is all you need.", "A much longer sentence, so that the other one is padded."]
