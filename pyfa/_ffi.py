@@ -196,7 +196,8 @@ def integer(operation: str, argument: str, value: object, bits: int = 64) -> int
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise _errors.invalid(operation, argument, "an integer", repr(value)) from None
-    if not -(1 << (bits - 1)) <= number < 1 << (bits - 1):
+    limit = 1 << (bits - 1)
+    if not -limit <= number < limit:
         raise _errors.invalid(operation, argument, f"an integer of {bits} bits", str(number))
     return number
 

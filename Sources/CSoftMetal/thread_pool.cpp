@@ -12,9 +12,14 @@
 namespace softmetal {
 namespace {
 
-/// How long to look at a variable before sleeping on it: longer than the gap between two dispatches, shorter than
-/// anyone would notice on a busy machine.
-constexpr std::chrono::microseconds kSpin{10};
+using Clock = std::chrono::steady_clock;
+
+/// How long to look at a variable before sleeping on it: longer than the gap between two calls from Python, for waking
+/// a thread takes as long as a small dispatch.
+constexpr std::chrono::microseconds kSpin{100};
+/// How long to keep the core from others meanwhile: longer than the gap between two dispatches, shorter than anyone
+/// would notice on a busy machine.
+constexpr std::chrono::microseconds kKeepCore{10};
 constexpr uint32_t kMostWorkers = 1024;
 
 inline void Pause() {
@@ -89,13 +94,14 @@ void ThreadPool::Join(uint32_t worker) {
 }
 
 void ThreadPool::AwaitChange(const std::atomic<uint32_t> &value, uint32_t old) {
-  const auto end = std::chrono::steady_clock::now() + kSpin;
-  do {
+  const auto begin = Clock::now();
+  for (auto waited = Clock::duration::zero(); waited < kSpin; waited = Clock::now() - begin) {
+    if (waited > kKeepCore) std::this_thread::yield();
     for (int i = 0; i < 16; ++i) {
       if (value.load(std::memory_order_seq_cst) != old) return;
       Pause();
     }
-  } while (std::chrono::steady_clock::now() < end);
+  }
   std::unique_lock<std::mutex> lock(sleep_);
   changed_.wait(lock, [&] { return value.load(std::memory_order_seq_cst) != old; });
 }

@@ -68,8 +68,11 @@ def set_sizes(operation: str, raw: CData, problem: object, names: Iterable[str])
 
 
 def set_strides(operation: str, raw: CData, problem: object, name: str) -> None:
-    """Copy strides of a problem into its struct."""
-    strides = [integer(operation, name, stride) for stride in getattr(problem, name)]
+    """Copy strides of a problem into its struct; the default ones, 0, are there."""
+    given = getattr(problem, name)
+    if given is getattr(type(problem), name):
+        return
+    strides = [integer(operation, name, stride) for stride in given]
     count = len(getattr(raw, name))
     if len(strides) != count:
         what = "batches, heads and rows" if count == 3 else "batches and heads"

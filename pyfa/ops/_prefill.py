@@ -28,6 +28,9 @@ MaskKind = Literal["none", "additive", "bool"]
 
 _LAYOUTS = choices("fa_layout", "FA_LAYOUT_")
 _MASKS = choices("fa_mask_kind", "FA_MASK_")
+_PROBLEM = ffi.typeof("fa_flash_attn_prefill_problem *")
+_BUFFERS = ffi.typeof("fa_flash_attn_prefill_buffers *")
+_F32 = np.dtype(np.float32)
 _BOOLS = (np.dtype(np.bool_), np.dtype(np.uint8))
 
 
@@ -88,7 +91,7 @@ class FlashAttnPrefillProblem:
 
 def encode(operation: str, problem: FlashAttnPrefillProblem) -> CData:
     """Make the header's struct of a problem."""
-    raw = ffi.new("fa_flash_attn_prefill_problem *")
+    raw = ffi.new(_PROBLEM)
     names = ("batch", "heads", "kv_heads", "head_dim", "q_len", "kv_len", "kv_capacity")
     _operands.set_sizes(operation, raw, problem, names)
     raw.dtype = _dtypes.dtype_code(operation, "dtype", problem.dtype)
@@ -164,19 +167,17 @@ class Call:
             sums = self.lse if isinstance(self.lse, Buffer) else Buffer.zeros(rows, np.float32, device=on)
         bound = {name: _operands.buffer_of(getattr(self, name), on) for name in ("q", "k", "v", "mask", "blk", "sinks")}
         bound |= {"o": target, "lse": sums}
-        buffers = ffi.new("fa_flash_attn_prefill_buffers *")
+        buffers = ffi.new(_BUFFERS)
         for name, buffer in bound.items():
-            setattr(buffers, name, _operands.handle(buffer, operation))
+            if buffer is not None:
+                setattr(buffers, name, live(buffer, operation))
         registry = live(self.registry or on.registry, operation)
         check(self.function(live(encoder, operation), registry, raw, buffers))
         encoder.keep(*bound.values())
         if self.encoder is None:
             encoder.commit_and_wait()
-        results: list[Any] = [
-            self._result(target, self.out, problem.o_shape, self.q.dtype),
-            self._result(sums, self.lse, rows, np.dtype(np.float32)),
-        ]
-        return tuple(results) if wants_lse else results[0]
+        found = self._result(target, self.out, problem.o_shape, self.q.dtype)
+        return (found, self._result(sums, self.lse, rows, _F32)) if wants_lse else found
 
     def _result(self, buffer: Buffer | None, given: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         if buffer is None:
@@ -223,12 +224,10 @@ class Call:
             **self.options,
         )
 
-    def _mask(
-        self, sizes: tuple[int, int, int, int], dtype: np.dtype[Any]
-    ) -> tuple[MaskKind, int, tuple[int, int, int]]:
+    def _mask(self, sizes: tuple[int, int, int, int], dtype: np.dtype[Any]) -> tuple[MaskKind, int, Sequence[int]]:
         """Return kind, mask_rank and mask_strides: the rank where nothing broadcasts within it, else strides."""
         if self.mask is None:
-            return "none", 0, (0, 0, 0)
+            return "none", 0, FlashAttnPrefillProblem.mask_strides
         operation, shape = self.operation, tuple(self.mask.shape)
         found = _operands.element_type(self.mask)
         kind: MaskKind = "bool" if found in _BOOLS else "additive"
@@ -243,13 +242,13 @@ class Call:
             expected = "[q, k], [batch, q, k] or [batch, heads, q, k], with 1 for what broadcasts"
             raise invalid(operation, "mask", f"{expected}, of {list(sizes)}", str(list(shape)))
         if shape == full:
-            return kind, len(shape), (0, 0, 0)
+            return kind, len(shape), FlashAttnPrefillProblem.mask_strides
         batch, head = _operands.plane_strides(shape)
         return kind, 0, (batch, head, 0 if shape[-2] == 1 else shape[-1])
 
-    def _blk_strides(self, sizes: tuple[int, int, int, int]) -> tuple[int, int]:
+    def _blk_strides(self, sizes: tuple[int, int, int, int]) -> Sequence[int]:
         if self.blk is None or len(self.blk.shape) < 2:
-            return 0, 0
+            return FlashAttnPrefillProblem.blk_strides
         shape = tuple(self.blk.shape)
         full = {2: (), 3: sizes[:1], 4: sizes[:2]}.get(len(shape))
         if full is None or any(a not in (1, b) for a, b in zip(shape, full, strict=False)):

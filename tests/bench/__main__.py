@@ -20,11 +20,12 @@ from rich.progress import track
 
 import pyfa
 
-from . import decode, overhead, prefill, report, shader
+from . import decode, overhead, prefill, report, shader, threads, variants
 from .peak import Peak
+from .shapes import DTYPES, SHAPES
 
 BUSY = 0.5  # load average for each core
-PARTS = ("prefill", "decode", "overhead", "shader")
+PARTS = ("prefill", "variants", "threads", "decode", "overhead", "shader")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,11 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--shapes",
         nargs="+",
-        choices=[shape.name for shape in prefill.SHAPES],
+        choices=[shape.name for shape in SHAPES],
         metavar="NAME",
         help="only these of: %(choices)s",
     )
-    parser.add_argument("--dtypes", nargs="+", choices=list(prefill.DTYPES), default=list(prefill.DTYPES))
+    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
     parser.add_argument("--output", type=Path, default=Path("build"), help="directory (default: %(default)s)")
     options = parser.parse_args(argv)
     if options.rounds < 1 or options.block <= 0:
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     load = os.getloadavg()[0]
     if load > BUSY * cores:
         console.print(f"[yellow]load {load:.1f}: other programs are running, so read ratios with care[/]")
-    shapes = [shape for shape in prefill.SHAPES if not options.shapes or shape.name in options.shapes]
+    shapes = [shape for shape in SHAPES if not options.shapes or shape.name in options.shapes]
     problems = [(shape, dtype) for shape in shapes for dtype in options.dtypes]
     if "prefill" not in options.parts:
         problems = []
@@ -68,8 +69,24 @@ def main(argv: list[str] | None = None) -> int:
         prefill.measure(shape, dtype, options.rounds, options.block, peak)
         for shape, dtype in track(problems, "prefill", console=console, transient=True)
     ]
+    results = prefill.with_peaks(results, peak)
     if results:
         console.print(report.prefill_table(results))
+    varied = [
+        variants.measure(variant, dtype, options.rounds, options.block)
+        for variant in track(variants.VARIANTS, "variants", console=console, transient=True)
+        for dtype in options.dtypes
+        if "variants" in options.parts
+    ]
+    if varied:
+        console.print(report.variants_table(varied))
+    threaded = [
+        threads.measure(dtype, options.rounds, options.block)
+        for dtype in track(options.dtypes, "threads", console=console, transient=True)
+        if "threads" in options.parts
+    ]
+    if threaded:
+        console.print(report.threads_table(threaded))
     decoded = [
         decode.measure(shape, options.rounds, options.block)
         for shape in track(decode.SHAPES, "decode", console=console, transient=True)
@@ -94,6 +111,8 @@ def main(argv: list[str] | None = None) -> int:
         "versions": {"pyfa": pyfa.__version__, "numpy": np.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
         "prefill": [result.record() for result in results],
+        "variants": [result.record() for result in varied],
+        "threads": [result.record() for result in threaded],
         "decode": [result.record() for result in decoded],
         "overhead": [entry.record() for entry in overheads],
         "shader": {
@@ -108,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         report.save_plot(written[-1], results)
     console.print(f"written: {', '.join(map(str, written))}")
     wrong = [(f"{result.shape} {result.dtype}", result.difference) for result in results if not result.right]
+    wrong += [(f"{r.variant.name} {r.dtype}", r.difference) for r in varied if not r.right]
     wrong += [(f"shader {result.name}", result.difference) for result in shaders if not result.right]
     wrong += [(f"decode {r.shape.name} {kind}", r.difference[kind]) for r in decoded for kind in r.wrong]
     for name, difference in wrong:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -11,14 +11,15 @@ import torch
 
 import pyfa
 
+from .shapes import prepared
 from .timing import Time, interleaved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .peak import Peak
+    from .shapes import Shape
 
-DTYPES = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
 # Largest difference from torch that rounding explains: results are below 8, about two units in the last place each.
 TOLERANCE = {"f32": 1e-5, "f16": 4e-3, "bf16": 4e-2}
 TARGET = 1.0  # not slower than torch
@@ -43,58 +44,18 @@ def goal(dtype: str, isa: str) -> Goal:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """One problem; q_len is kv_len."""
-
-    name: str
-    heads: int
-    kv_heads: int
-    length: int
-    head_dim: int
-    causal: bool = False
-    batch: int = 1
-    large: bool = False
-    """Whether it has a goal of its own."""
-
-    @property
-    def flops(self) -> float:
-        """Two multiply-adds for each head, attended pair and element."""
-        pairs = self.length * (self.length + 1) / 2 if self.causal else self.length**2
-        return 4.0 * self.batch * self.heads * self.head_dim * pairs
-
-    def __str__(self) -> str:
-        heads = f"{self.heads}" if self.heads == self.kv_heads else f"{self.heads}:{self.kv_heads}"
-        return f"B{self.batch} H{heads} L{self.length} D{self.head_dim}{' causal' if self.causal else ''}"
-
-
-SHAPES = (
-    Shape("native", heads=12, kv_heads=12, length=512, head_dim=64, large=True),
-    Shape("d128", heads=16, kv_heads=16, length=1024, head_dim=128, causal=True, large=True),
-    Shape("d256", heads=16, kv_heads=8, length=1024, head_dim=256, causal=True, large=True),
-    Shape("d256-long", heads=16, kv_heads=8, length=2048, head_dim=256, causal=True, large=True),
-    Shape("d512", heads=8, kv_heads=2, length=1024, head_dim=512, causal=True, large=True),
-    Shape("ragged", heads=4, kv_heads=2, length=200, head_dim=128, causal=True),
-    Shape("small", heads=3, kv_heads=1, length=77, head_dim=64, batch=2),
-    Shape("causal", heads=12, kv_heads=12, length=512, head_dim=64, causal=True),
-    Shape("gqa", heads=8, kv_heads=2, length=512, head_dim=64, causal=True),
-    Shape("long", heads=12, kv_heads=12, length=2048, head_dim=64),
-    Shape("narrow", heads=12, kv_heads=12, length=512, head_dim=32),
-)
-
-
-@dataclass(frozen=True)
 class Result:
     """One problem in one dtype."""
 
     shape: Shape
     dtype: str
     times: dict[str, Time]
-    """Of "op", "attention" and "torch"; of "peak" where it is known."""
+    """Of "op", "attention" and "torch"; of "peak" where there is a loop for it."""
     difference: float
     """Largest absolute difference between pyfa's and torch's result."""
     isa: str
-    peak: float | None
-    """Billions of operations in a second that the machine could do, in the same rounds."""
+    peak: float | None = None
+    """Most billions of operations in a second that the machine did in the same run, where known."""
 
     def ratio(self, contender: str) -> float:
         """How many times as fast as torch."""
@@ -108,6 +69,11 @@ class Result:
     def of_peak(self) -> float | None:
         """The operation's share of the peak."""
         return self.gflops("op") / self.peak if self.peak else None
+
+    @property
+    def peak_over_torch(self) -> float | None:
+        """How many times as fast as torch anything could be here."""
+        return self.peak / self.gflops("torch") if self.peak else None
 
     @property
     def met(self) -> bool:
@@ -146,6 +112,7 @@ class Result:
             "attention_over_torch": self.ratio("attention"),
             "peak_gflops": self.peak,
             "of_peak": self.of_peak,
+            "peak_over_torch": self.peak_over_torch,
             "met": self.met,
             "difference": self.difference,
         }
@@ -153,17 +120,12 @@ class Result:
 
 def measure(shape: Shape, dtype: str, rounds: int, block: float, peak: Peak) -> Result:
     """Run one problem with every contender, the machine's peak among them."""
-    rng = np.random.default_rng(0)
-    q, k, v = (
-        rng.standard_normal((shape.batch, heads, shape.length, shape.head_dim)).astype(DTYPES[dtype])
-        for heads in (shape.heads, shape.kv_heads, shape.kv_heads)
-    )
-    buffers = [pyfa.Buffer.from_array(x) for x in (q, k, v)]
-    out = pyfa.Buffer.zeros(q.shape, q.dtype)
+    q, k, v = shape.operands(dtype)
+    op, out = prepared([q, k, v], causal=shape.causal)
     tensors = [_tensor(x) for x in (q, k, v)]
     theirs = _fastest_torch(tensors, shape)
     calls: dict[str, Callable[[], object]] = {
-        "op": lambda: pyfa.ops.flash_attn_prefill(*buffers, out, causal=shape.causal),
+        "op": op,
         "attention": lambda: pyfa.attention(q, k, v, causal=shape.causal),
         "torch": theirs,
     }
@@ -171,12 +133,28 @@ def measure(shape: Shape, dtype: str, rounds: int, block: float, peak: Peak) -> 
     if peak_call is not None:
         calls["peak"] = peak_call
     expected = theirs().float().numpy()
-    calls["op"]()
+    op()
     results = [out.read(), pyfa.attention(q, k, v, causal=shape.causal)]
     difference = float(np.max([np.abs(x.astype(np.float32) - expected).max() for x in results]))
     times = interleaved(calls, rounds, block)
-    rate = peak_call() / times["peak"].median / 1e9 if peak_call is not None else None
-    return Result(shape, dtype, times, difference, pyfa.default_device().info().isa, rate)
+    return Result(shape, dtype, times, difference, pyfa.default_device().info().isa)
+
+
+def with_peaks(results: Sequence[Result], peak: Peak) -> list[Result]:
+    """Return the results with the best of all measurements of their dtype's peak."""
+    return [replace(result, peak=peak.best(result.dtype)) for result in results]
+
+
+def beyond_peak(results: Sequence[Result]) -> list[str]:
+    """Say of each dtype where its goal over torch is more than the machine can do."""
+    lines = []
+    for dtype, wanted in {result.dtype: goal(result.dtype, result.isa).over_torch for result in results}.items():
+        known = {r.shape.name: r.peak_over_torch for r in results if r.dtype == dtype and r.shape.large and r.peak}
+        beyond = [name for name, most in known.items() if most is not None and most < wanted]
+        if known:
+            what = f"more than the peak for {', '.join(beyond)}" if beyond else "below the peak for all large problems"
+            lines.append(f"{dtype}: {wanted:g} x torch is {what}")
+    return lines
 
 
 def decode_step(rounds: int, block: float) -> dict[str, Time]:

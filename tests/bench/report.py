@@ -9,8 +9,8 @@ import matplotlib as mpl
 from rich.table import Table
 from rich.text import Text
 
-from . import shader
-from .prefill import TARGET, goal
+from . import shader, threads, variants
+from .prefill import TARGET, beyond_peak, goal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,7 @@ def prefill_table(results: Sequence[Result]) -> Table:
     table.add_column("op x", justify="right")
     table.add_column("attention x", justify="right")
     table.add_column("op of peak", justify="right")
+    table.add_column("peak / torch", justify="right")
     table.add_column("difference", justify="right")
     table.add_column("")
     for index, result in enumerate(results):
@@ -75,8 +76,50 @@ def prefill_table(results: Sequence[Result]) -> Table:
         share = "-" if result.of_peak is None else f"{result.of_peak:.0%} of {result.peak:.0f}"
         last = index + 1 == len(results) or results[index + 1].shape != result.shape
         verdict = mark(result.met) if result.right else Text("WRONG", style="bold red")
-        row = [str(result.shape), result.dtype, *times, *ratios, share, f"{result.difference:.1e}", verdict]
+        most = "-" if result.peak_over_torch is None else f"{result.peak_over_torch:.1f}"
+        row = [str(result.shape), result.dtype, *times, *ratios, share, most, f"{result.difference:.1e}", verdict]
         table.add_row(*row, end_section=last)
+    table.caption = "\n".join(beyond_peak(results))
+    return table
+
+
+def variants_table(results: Sequence[variants.Result]) -> Table:
+    """Return what options cost."""
+    table = Table(title="Prefill with options, against plain causal attention in the same run", title_justify="left")
+    for name in ("option", "problem", "dtype"):
+        table.add_column(name)
+    for name in ("plain\nms", "with it\nms", "x plain", "pairs\nx plain", "at most", "difference"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for result in results:
+        variant = result.variant
+        times = [f"{1e3 * result.times[name].median:.2f}" for name in ("plain", "variant")]
+        limit = "" if variant.limit is None else f"{variant.limit:g}"
+        figures = [
+            f"{result.ratio:.3f}",
+            f"{variant.work:.3f}",
+            limit,
+            f"{result.difference:.1e}" if variant.same else "",
+        ]
+        verdict = mark(result.met) if result.right else Text("WRONG", style="bold red")
+        table.add_row(variant.name, str(variant.shape), result.dtype, *times, *figures, verdict)
+    return table
+
+
+def threads_table(results: Sequence[threads.Result]) -> Table:
+    """Return what a second thread brings."""
+    table = Table(title=f"Prefill on two threads (at least {threads.SPEEDUP:g} x one)", title_justify="left")
+    for name in ("problem", "dtype"):
+        table.add_column(name)
+    for name in (*(f"{name}\nms" for name in threads.NAMES), "x on two", "", "machine"):
+        table.add_column(name, justify="right")
+    for result in results:
+        times = [f"{1e3 * result.times[name].median:.2f}" for name in threads.NAMES]
+        verdict = mark(result.speedup >= threads.SPEEDUP)
+        table.add_row(
+            str(result.shape), result.dtype, *times, f"{result.speedup:.2f}", verdict, f"{result.ceiling:.2f}"
+        )
+    table.caption = "machine: what two runs at once gain, in a process and on a thread each"
     return table
 
 

@@ -95,12 +95,15 @@ struct Prefill {
     self.pack(self.first_unit + int64_t(index) / tasks, self.first_block + int64_t(index) % tasks * pack_blocks);
   }
 
-  /// A kv head's panels come together, last ones first: they are the longest if the problem is causal.
+  /// A kv head's panels come together, the longest ones first: later rows attend more keys if the problem is causal,
+  /// else only the last panel differs, which may have fewer rows.
   static void attend_task(void *context, uint64_t index, uint32_t worker) {
     const Prefill &self = *static_cast<const Prefill *>(context);
     const int64_t group = self.problem.group, tasks = self.panels * group;
-    const int64_t within = int64_t(index) % tasks;
-    self.attend(self.first_unit + int64_t(index) / tasks, self.panels - 1 - within / group, within % group, worker);
+    const int64_t within = int64_t(index) % tasks, rank = within / group;
+    const bool is_rising = self.problem.upper < self.problem.keys;
+    const int64_t panel = is_rising ? self.panels - 1 - rank : rank;
+    self.attend(self.first_unit + int64_t(index) / tasks, panel, within % group, worker);
   }
 
   const char *run() {
