@@ -29,6 +29,12 @@ MISTAKES = (
     ("read of memory nobody wrote", "uninitialised", "  out[i] = row[i]; //!"),
     ("read of dynamic memory nobody wrote", "uninitialised", "  if (i != 7) shared[i] = 1;\n  out[i] = shared[i]; //!"),
     ("race between simdgroups", "race", "  row[i] = i;\n  out[i] = row[63 - i]; //!"),
+    ("read of what a lane in step stores", "race", "  row[i] = i;\n  out[i] = row[i ^ 1]; //!"),
+    (
+        "read and store in one statement",
+        "race",
+        "  row[i] = x[i];\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n  row[i] = row[i ^ 1]; //!",
+    ),
     ("race of writes", "race", "  row[0] = i; //!\n  out[i] = 1;"),
     ("race in device memory", "race", "  out[i] = i;\n  out[63 - i] = x[i]; //!"),
     ("misaligned read", "misaligned", "  out[i] = *(device const int *)((device const char *)x + i * 4 + 1); //!"),
@@ -39,6 +45,10 @@ CLEAN = (
         "  row[i] = x[i];\n  threadgroup_barrier(mem_flags::mem_threadgroup);\n  out[i] = row[63 - i];",
     ),
     ("atomics", "  atomic_fetch_add_explicit((device atomic_int *)out, 1, memory_order_relaxed);"),
+    (
+        "stores in step",
+        "  if (i >= 32) return;\n  row[i] = 0;\n  int mine = row[i];\n  row[i ^ 1] = mine + 1;\n  row[i] = 2;",
+    ),
     ("values of one's own", "  row[i] = 1;\n  shared[i] = row[i] + 1;\n  out[i] = shared[i] + x[i];"),
     (
         "the same value from one thread",

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include "checks.h"
 #include "findings.h"
@@ -19,6 +20,18 @@ std::string PlainType(const std::string &type) {
   if (at == std::string::npos || type.back() != ')') return type;
   return type.substr(at + also.size(), type.size() - at - also.size() - 1);
 }
+
+/// How far an index is from those that an array of such a type has.
+uint64_t Distance(int64_t index, const std::string &type) {
+  if (index < 0) return ~static_cast<uint64_t>(index) + 1;
+  size_t bracket = type.find('[');
+  uint64_t length = bracket == std::string::npos ? 0 : std::strtoull(type.c_str() + bracket + 1, nullptr, 10);
+  return static_cast<uint64_t>(index) - std::min(length, static_cast<uint64_t>(index));
+}
+
+/// A private array may be missed by that much. What is farther away may not be the thread's own, and nobody watches
+/// the accesses to private memory.
+constexpr uint64_t kFarthestMiss = 1024;
 
 }  // namespace
 
@@ -244,12 +257,13 @@ void Checker::OnFault(uint32_t lane) {
     OnMisaligned(lane, s.last.address, kVector, s.last.pc);
 }
 
-void Checker::OnIndex(uint32_t lane, int64_t index, const char *array_type, const void *pc) {
+bool Checker::OnIndex(uint32_t lane, int64_t index, const char *array_type, const void *pc) {
   State &s = *state_;
   s.Settle();
-  s.findings.AddMistake(FindingKind::kIndex, "wrong index", s.Party(lane, kCheckRead, pc), [&] {
-    return std::to_string(index) + " is out of bounds of the type " + PlainType(array_type);
-  });
+  std::string type = PlainType(array_type);
+  s.findings.AddMistake(FindingKind::kIndex, "wrong index", s.Party(lane, kCheckRead, pc),
+                        [&] { return std::to_string(index) + " is out of bounds of the type " + type; });
+  return Distance(index, type) <= kFarthestMiss;
 }
 
 void Checker::OnFence(uint32_t lane, uint32_t flags, bool acquire, bool release) {

@@ -144,8 +144,8 @@ class Checker {
   void OnMisaligned(uint32_t lane, const void *address, uint64_t alignment, const void *pc);
   /// The lane's last access raised a fault, as misaligned accesses of 16 bytes do.
   void OnFault(uint32_t lane);
-  /// An array of the named type is about to be indexed with `index`, which it does not have.
-  void OnIndex(uint32_t lane, int64_t index, const char *array_type, const void *pc);
+  /// An array of the named type is about to be indexed with `index`, which it does not have. False as with OnAccess.
+  bool OnIndex(uint32_t lane, int64_t index, const char *array_type, const void *pc);
   /// `atomic_thread_fence`. Orders what comes before and after it around atomic accesses of the same object.
   void OnFence(uint32_t lane, uint32_t flags, bool acquire, bool release);
 

@@ -11,6 +11,13 @@
 #include "softmetal_runtime.h"
 #include "switch.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#define SM_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 namespace softmetal {
 namespace {
 
@@ -139,7 +146,6 @@ void Context::Enter(Dispatch &dispatch) {
   stats_ = {};
   expired.store(false);
   thread_ = pthread_self();
-  indivisible_ = 0;
 
   sigset_t ours;
   sigemptyset(&ours);
@@ -209,7 +215,7 @@ Outcome Context::Run(uint64_t threadgroup) {
   if (checker_ != nullptr) checker_->OnThreadgroupStart(group_.position[0], group_.position[1], group_.position[2]);
   outcome_ = {};
   softmetal_switch(&home_, Choose(nullptr)->stack);
-  indivisible_ = 0;
+  if (outcome_.signal != 0) ForgetFrames();
   if (checker_ != nullptr) checker_->OnThreadgroupEnd();
   for (uint32_t i = 0; i < group_.simdgroups; ++i) {
     stats_.collectives += simdgroups()[i].collectives;
@@ -218,8 +224,17 @@ Outcome Context::Run(uint64_t threadgroup) {
   return outcome_;
 }
 
-bool Context::Escape(int signal, const siginfo_t &info, uint64_t sp, uint64_t *pc_to, uint64_t *sp_to) {
-  if (indivisible_ != 0) return false;
+/// Functions that were given up half way have left marks on their stacks for the address sanitizer.
+void Context::ForgetFrames() {
+#if SM_ADDRESS_SANITIZER
+  const uint64_t guard = GuardBytes();
+  for (uint32_t i = 0; i < lane_count_; ++i) {
+    __asan_unpoison_memory_region(StackOf(base(), i) + guard, kStackBytes - guard);
+  }
+#endif
+}
+
+void Context::Escape(int signal, const siginfo_t &info, uint64_t sp, uint64_t *pc_to, uint64_t *sp_to) {
   outcome_.signal = signal;
   outcome_.code = info.si_code;
   outcome_.address = reinterpret_cast<uint64_t>(info.si_addr);
@@ -227,7 +242,6 @@ bool Context::Escape(int signal, const siginfo_t &info, uint64_t sp, uint64_t *p
   const Resumption home = ResumptionOf(home_);
   *pc_to = home.pc;
   *sp_to = home.sp;
-  return true;
 }
 
 }  // namespace softmetal

@@ -64,8 +64,8 @@ class Context {
   static void Index(Lane *lane, int64_t index, const char *array_type, const void *pc);
   static void Fence(Lane *lane, uint32_t flags, bool acquire, bool release);
 
-  /// In a signal's handler, with a lane running: gives the lane up. False if it is not the lane's fault.
-  bool Escape(int signal, const siginfo_t &info, uint64_t sp, uint64_t *pc_to, uint64_t *sp_to);
+  /// In a signal's handler, with a lane running: gives the lane up.
+  void Escape(int signal, const siginfo_t &info, uint64_t sp, uint64_t *pc_to, uint64_t *sp_to);
 
   /// Whether `address` is where a lane's stack ends.
   bool IsStackGuard(uint64_t address) const;
@@ -82,6 +82,8 @@ class Context {
   Context() = default;
   static void Begin();
   void End(Lane *lane);
+  void ForgetFrames();
+  void Stop(Lane *lane);
   void Shape(const uint32_t size[3]);
   void Place(uint64_t threadgroup);
   Lane *Choose(Simdgroup *preferred);
@@ -90,7 +92,7 @@ class Context {
     return simdgroup.ready != 0 || (simdgroup.alive != 0 && simdgroup.parked == 0 && Resolve(simdgroup));
   }
   bool Resolve(Simdgroup &simdgroup);
-  /// Calls `tell` with the checker, during which nothing may give the lane up.
+  /// Calls `tell` with the checker, for a lane that is running.
   template <typename Tell>
   void Check(Tell tell);
   void ReleaseBarrier();
@@ -112,8 +114,6 @@ class Context {
   uint32_t lane_count_ = 0;  // of the threadgroup
   sm_shader_stats stats_{};
   Outcome outcome_;
-  /// Not 0 while a lane is in code that must not be left half done.
-  volatile sig_atomic_t indivisible_ = 0;
   pthread_t thread_{};
   sigset_t mask_before_{};
   stack_t stack_before_{};

@@ -107,11 +107,12 @@ void Dispatch::Work() {
   const ContextPool::Lease context = ContextPool::Shared().Take(threads_);
   if (!context) return;  // whoever has one does the work
   served_.fetch_add(1);
+  context->Enter(*this);  // first: the watchdog sends signals to the thread that did
   if (deadline_ > 0 && !Watchdog::Shared().Watch(context.get(), deadline_)) {
+    context->Leave();
     Fail(0, SM_FAILURE_OTHER, "no thread to keep the time limit");
     return;
   }
-  context->Enter(*this);
   uint64_t begin = 0;
   for (bool good = true; good;) {
     const uint64_t count = Claim(begin);

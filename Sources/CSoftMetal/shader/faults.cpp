@@ -92,10 +92,11 @@ void Handle(int signal, siginfo_t *info, void *raw) {
   const uint64_t sp = StackPointer(registers);
   Context *context = Context::At(sp);
   const bool ours = context != nullptr && (signal != kTimeSignal || context->expired.load());
-  uint64_t pc_to, sp_to;
-  if (ours && context->Escape(signal, *info, sp, &pc_to, &sp_to)) {
+  if (ours) {
+    uint64_t pc_to, sp_to;
+    context->Escape(signal, *info, sp, &pc_to, &sp_to);
     GoOn(registers, pc_to, sp_to);
-  } else if (!(ours && signal == kTimeSignal)) {  // the watchdog comes again
+  } else {
     for (int i = 0; i < kSignalCount; ++i) {
       if (kSignals[i] == signal) PassOn(previous[i], signal, info, raw);
     }

@@ -11,12 +11,23 @@ Bank *Other(Simdgroup &simdgroup) { return &simdgroup.banks[simdgroup.filling ==
 
 }  // namespace
 
+/// On the thread's own stack: a lane's may be nearly full, and nothing may give up the checker half way, as whatever
+/// happens on a lane's stack gives up the lane.
 template <typename Tell>
 void Context::Check(Tell tell) {
   if (checker_ == nullptr) return;
-  indivisible_ = 1;
-  tell(*checker_);
-  indivisible_ = 0;
+  struct Call {
+    Tell &tell;
+    Checker &checker;
+  } call{tell, *checker_};
+  void *top = reinterpret_cast<void *>(reinterpret_cast<uint64_t>(home_) & ~uint64_t{15});
+  softmetal_call_on(
+      top,
+      [](void *argument) {
+        auto &what = *static_cast<Call *>(argument);
+        what.tell(what.checker);
+      },
+      &call);
 }
 
 /// What every lane's stack begins with.
@@ -175,9 +186,13 @@ void Context::Access(Lane *lane, const void *address, uint64_t bytes, uint32_t k
   Context &context = Of(lane);
   bool possible = true;
   context.Check([&](Checker &checker) { possible = checker.OnAccess(lane->index, address, bytes, kind, pc); });
-  if (possible) return;
-  context.outcome_.signal = Outcome::kStoppedByChecks;
-  softmetal_switch(&lane->stack, context.home_);
+  if (!possible) context.Stop(lane);
+}
+
+/// Ends the threadgroup; does not return.
+void Context::Stop(Lane *lane) {
+  outcome_.signal = Outcome::kStoppedByChecks;
+  softmetal_switch(&lane->stack, home_);
 }
 
 void Context::Misaligned(Lane *lane, const void *address, uint64_t alignment, const void *pc) {
@@ -185,7 +200,10 @@ void Context::Misaligned(Lane *lane, const void *address, uint64_t alignment, co
 }
 
 void Context::Index(Lane *lane, int64_t index, const char *array_type, const void *pc) {
-  Of(lane).Check([&](Checker &checker) { checker.OnIndex(lane->index, index, array_type, pc); });
+  Context &context = Of(lane);
+  bool possible = true;
+  context.Check([&](Checker &checker) { possible = checker.OnIndex(lane->index, index, array_type, pc); });
+  if (!possible) context.Stop(lane);
 }
 
 void Context::Fence(Lane *lane, uint32_t flags, bool acquire, bool release) {

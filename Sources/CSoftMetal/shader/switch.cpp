@@ -1,21 +1,19 @@
 #include "switch.h"
 
 #if defined(__APPLE__)
-#define SM_SYMBOL "_softmetal_switch"
-#define SM_KIND ""
+#define SM_FUNCTION(name) ".text\n.p2align 4\n.globl _" name "\n_" name ":\n\t"
+#elif defined(__x86_64__)
+#define SM_FUNCTION(name) \
+  ".text\n.p2align 4\n.globl " name "\n.type " name ", @function\n.hidden " name "\n" name ":\n\t"
 #else
-#define SM_SYMBOL "softmetal_switch"
-#if defined(__x86_64__)
-#define SM_KIND ".type softmetal_switch, @function\n.hidden softmetal_switch\n"
-#else
-#define SM_KIND ".type softmetal_switch, %function\n.hidden softmetal_switch\n"
-#endif
+#define SM_FUNCTION(name) \
+  ".text\n.p2align 4\n.globl " name "\n.type " name ", %function\n.hidden " name "\n" name ":\n\t"
 #endif
 
 // clang-format off: one instruction each
 #if defined(__x86_64__)
 __asm__(
-    ".text\n.p2align 4\n.globl " SM_SYMBOL "\n" SM_KIND SM_SYMBOL ":\n\t"
+    SM_FUNCTION("softmetal_switch")
     "pushq %rbp\n\t"
     "pushq %rbx\n\t"
     "pushq %r12\n\t"
@@ -35,10 +33,19 @@ __asm__(
     "popq %r12\n\t"
     "popq %rbx\n\t"
     "popq %rbp\n\t"
+    "retq\n"
+    SM_FUNCTION("softmetal_call_on")
+    "pushq %rbp\n\t"
+    "movq %rsp, %rbp\n\t"
+    "movq %rdi, %rsp\n\t"
+    "movq %rdx, %rdi\n\t"
+    "callq *%rsi\n\t"
+    "movq %rbp, %rsp\n\t"
+    "popq %rbp\n\t"
     "retq\n");
 #else
 __asm__(
-    ".text\n.p2align 4\n.globl " SM_SYMBOL "\n" SM_KIND SM_SYMBOL ":\n\t"
+    SM_FUNCTION("softmetal_switch")
     "sub sp, sp, #192\n\t"
     "adr x9, 1f\n\t"
     "stp x29, x30, [sp]\n\t"
@@ -70,6 +77,15 @@ __asm__(
     "ldp d12, d13, [sp, #144]\n\t"
     "ldp d14, d15, [sp, #160]\n\t"
     "add sp, sp, #192\n\t"
+    "ret\n"
+    SM_FUNCTION("softmetal_call_on")
+    "stp x29, x30, [sp, #-16]!\n\t"
+    "mov x29, sp\n\t"
+    "mov sp, x0\n\t"
+    "mov x0, x2\n\t"
+    "blr x1\n\t"
+    "mov sp, x29\n\t"
+    "ldp x29, x30, [sp], #16\n\t"
     "ret\n");
 #endif
 // clang-format on

@@ -11,6 +11,9 @@
 /// may have a red zone.
 extern "C" void softmetal_switch(void **save, void *to);
 
+/// Calls `function(argument)` on the stack below `top` (16-byte aligned), and comes back.
+extern "C" void softmetal_call_on(void *top, void (*function)(void *), void *argument);
+
 namespace softmetal {
 
 /// Where a stack goes on that waits at `stack`, and with which stack pointer.

@@ -1,7 +1,8 @@
 /// What a translation changes in the text, token by token. Whatever is not mentioned stays as it is, its lines included.
 struct Edits {
   private var replaced: [Int: String] = [:]
-  private var before: [Int: String] = [:]
+  /// What was inserted last comes first.
+  private var before: [Int: [String]] = [:]
   private var after: [Int: String] = [:]
 
   mutating func replace(_ index: Int, with text: String) { replaced[index] = text }
@@ -13,16 +14,16 @@ struct Edits {
   }
 
   /// In front of what has been inserted there before.
-  mutating func insert(_ text: String, before index: Int) { before[index] = text + (before[index] ?? "") }
+  mutating func insert(_ text: String, before index: Int) { before[index, default: []].append(text) }
 
   /// Behind what has been inserted there before.
-  mutating func insert(_ text: String, after index: Int) { after[index] = (after[index] ?? "") + text }
+  mutating func insert(_ text: String, after index: Int) { after[index, default: ""] += text }
 
   func isDropped(_ index: Int) -> Bool { replaced[index] == "" }
 
   func text(_ index: Int, _ token: Token) -> String {
     if before.isEmpty && after.isEmpty { return replaced[index] ?? token.text }
-    return (before[index] ?? "") + (replaced[index] ?? token.text) + (after[index] ?? "")
+    return (before[index]?.reversed().joined() ?? "") + (replaced[index] ?? token.text) + (after[index] ?? "")
   }
 }
 

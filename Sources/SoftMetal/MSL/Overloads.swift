@@ -122,12 +122,14 @@ struct Overloads {
   private func plain(_ tokens: [Int], _ names: [String: String]) -> String {
     var words: [String] = []
     var isConst = false
+    var hasStar = false
     for index in tokens {
       let word = source.text(index)
       if word == "const" || word == "constant" {
-        if words.contains("*") { words.append("const") } else { isConst = true }
+        if hasStar { words.append("const") } else { isConst = true }
       } else if !source.isAddressSpace(index), !["inline", "static", "constexpr"].contains(word) {
         words.append(names[word] ?? word)
+        if word == "*" { hasStar = true }
       }
     }
     return (isConst ? "const " : "") + words.joined(separator: " ")

@@ -63,10 +63,10 @@ extension Program {
       try AddressSpaceCheck(source: source, symbols: symbols).check(declaration, body)
       for index in body..<source.partner(body) where source.isWord(index, "device") {
         // `device T name` without a star: a variable where none can be.
+        guard ["{", "}", ";", ")"].contains(source.text(index - 1)) else { continue }
         var end = index + 1
         while source[end].isWord || source.isMark(end, "::") { end = source.angleEnd(end + 1) ?? end + 1 }
-        let before = source.text(index - 1)
-        if end > index + 2, ["=", ";", "["].contains(source.text(end)), ["{", "}", ";", ")"].contains(before) {
+        if end > index + 2, ["=", ";", "["].contains(source.text(end)) {
           throw source.error("a variable in a function cannot be in the device address space", at: index)
         }
       }

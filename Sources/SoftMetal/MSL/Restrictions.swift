@@ -129,7 +129,7 @@ struct Restrictions {
   private func isType(_ index: Int) -> Bool {
     let word = source.text(index)
     if MTLDataType(shaderName: word) != nil { return symbols.byName[word] == nil && symbols.members[word] == nil }
-    return symbols.members[word] == nil && symbols.single(word, [.type]) != nil && symbols.byName[word]?.count == 1
+    return symbols.members[word] == nil && symbols.byName[word]?.count == 1 && symbols.single(word, [.type]) != nil
       && !source.isMark(index + 2, "(")
   }
 

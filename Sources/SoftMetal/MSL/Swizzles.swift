@@ -19,7 +19,9 @@ enum Swizzles {
 
 extension Source {
   /// Where the expression begins whose member is taken by the `.` or `->` at `dot`.
-  func postfixStart(_ dot: Int) -> Int {
+  ///
+  /// - Parameter known: answers to the same question, by the `.` or `->`.
+  func postfixStart(_ dot: Int, known: [Int: Int] = [:]) -> Int {
     var index = dot
     while true {
       let last = index - 1
@@ -39,6 +41,7 @@ extension Source {
       index = last
       guard isMark(index - 1, ".") || isMark(index - 1, "->") || isMark(index - 1, "::") else { return index }
       index -= 1
+      if let start = known[index] { return start }
     }
   }
 

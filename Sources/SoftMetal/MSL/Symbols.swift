@@ -9,42 +9,47 @@ struct Symbols: Sendable {
   let byName: [String: [Int]]
   /// The same for members of classes.
   let members: [String: [Int]]
+  /// Of both, by name and kind: the only place, or nil if there are several.
+  private let only: [String: [Declaration.Kind: Int?]]
+  private let onlyMember: [String: [Declaration.Kind: Int?]]
 
   init(source: Source, declarations: [Declaration]) {
     self.source = source
     self.declarations = declarations
     var byName: [String: [Int]] = [:]
     var members: [String: [Int]] = [:]
+    var only: [String: [Declaration.Kind: Int?]] = [:]
+    var onlyMember: [String: [Declaration.Kind: Int?]] = [:]
     for (place, declaration) in declarations.enumerated() {
       for name in declaration.names {
         if declaration.parent == nil {
           byName[name, default: []].append(place)
+          only[name, default: [:]].merge([declaration.kind: place]) { _, _ in nil }
         } else {
           members[name, default: []].append(place)
+          onlyMember[name, default: [:]].merge([declaration.kind: place]) { _, _ in nil }
         }
       }
     }
     self.byName = byName
     self.members = members
+    self.only = only
+    self.onlyMember = onlyMember
   }
 
   /// The one declaration of that name at namespace scope, of the kinds that count.
   func single(_ name: String, _ kinds: [Declaration.Kind]) -> Declaration? {
-    only(byName[name], kinds).map { declarations[$0] }
+    Self.only(only[name], kinds).map { declarations[$0] }
   }
 
   /// The place of the one declaration of that name, within a class if there is none outside.
   func place(of name: String, _ kinds: [Declaration.Kind]) -> Int? {
-    byName[name] == nil ? only(members[name], kinds) : only(byName[name], kinds)
+    byName[name] == nil ? Self.only(onlyMember[name], kinds) : Self.only(only[name], kinds)
   }
 
-  private func only(_ places: [Int]?, _ kinds: [Declaration.Kind]) -> Int? {
-    var found: Int?
-    for place in places ?? [] where kinds.contains(declarations[place].kind) {
-      guard found == nil else { return nil }
-      found = place
-    }
-    return found
+  private static func only(_ places: [Declaration.Kind: Int?]?, _ kinds: [Declaration.Kind]) -> Int? {
+    let found = kinds.compactMap { places?[$0] }
+    return found.count == 1 ? found[0] : nil
   }
 
   /// What a class declares, in its order, with the places.
@@ -67,7 +72,9 @@ struct Symbols: Sendable {
   /// The spelling of a type with aliases followed and `metal::`, `const` and the like left out.
   func typeName(_ tokens: [Int], depth: Int = 0) -> String {
     var words = tokens.map { source.text($0) }.filter { !Self.ignored.contains($0) }
-    while words.count >= 3, words[1] == "::" { words.removeFirst(2) }
+    var qualifiers = 0
+    while words.count >= qualifiers + 3, words[qualifiers + 1] == "::" { qualifiers += 2 }
+    words.removeFirst(qualifiers)
     let spelled = words.joined(separator: " ")
     if let plain = Self.spellings[spelled] { return plain }
     if words.count == 6, words[0] == "vec", words[1] == "<", words[3] == ",", words[5] == ">" {

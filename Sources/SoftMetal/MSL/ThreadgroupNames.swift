@@ -45,6 +45,7 @@ struct ThreadgroupNames {
   /// Names that the tokens declare with `threadgroup`, with an alias of such a type, or with `auto` from one of them.
   mutating func collect(_ tokens: Range<Int>) {
     var autos: [Int] = []
+    var walked: Set<Int> = []
     var index = tokens.lowerBound
     while index < tokens.upperBound {
       if let attribute = source.attribute(at: index) {
@@ -54,18 +55,22 @@ struct ThreadgroupNames {
       if source[index].isWord {
         let word = source.text(index)
         if word == "threadgroup" {
-          declarators(index + 1, tokens.upperBound)
+          if !walked.contains(index) { declarators(index + 1, tokens.upperBound, &walked) }
         } else if word == "auto" {
           autos.append(index)
         } else if aliases.contains(word), !source.isMember(index) {
-          declarators(index, tokens.upperBound)
+          if !walked.contains(index) { declarators(index, tokens.upperBound, &walked) }
         }
       }
       index += 1
     }
     // What an `auto` is made of may itself be one.
     for _ in 0..<2 {
-      for index in autos { addAuto(index, tokens.upperBound) }
+      var (statementEnd, last) = (0, 0)
+      for index in autos {
+        if index >= statementEnd { (statementEnd, last) = statement(index, tokens.upperBound) }
+        addAuto(index, last)
+      }
     }
   }
 
@@ -88,7 +93,19 @@ struct ThreadgroupNames {
     }
   }
 
-  private mutating func addAuto(_ word: Int, _ end: Int) {
+  /// Where the statement around a word ends, and where it has its last name of these.
+  private func statement(_ word: Int, _ end: Int) -> (end: Int, last: Int) {
+    var index = word
+    var last = 0
+    while index < end, !source.isMark(index, ";") {
+      if source[index].isWord, self[source.text(index)] != nil || source.isWord(index, "threadgroup") { last = index }
+      index += 1
+    }
+    return (index, last)
+  }
+
+  /// - Parameter last: where the statement names such memory for the last time.
+  private mutating func addAuto(_ word: Int, _ last: Int) {
     var name = word + 1
     var isReference = false
     while source.isMark(name, "*") || source.isMark(name, "&") || source.isMark(name, "&&")
@@ -97,19 +114,14 @@ struct ThreadgroupNames {
       if source.text(name).hasPrefix("&") { isReference = true }
       name += 1
     }
-    guard source[name].isWord, source.isMark(name + 1, "=") else { return }
-    var index = name + 2
-    while index < end, !source.isMark(index, ";") {
-      if source[index].isWord, self[source.text(index)] != nil || source.isWord(index, "threadgroup") {
-        add(source.text(name), isReference ? .place : .pointer)
-        return
-      }
-      index += 1
-    }
+    guard source[name].isWord, source.isMark(name + 1, "="), last > name + 1 else { return }
+    add(source.text(name), isReference ? .place : .pointer)
   }
 
   /// The names behind `threadgroup`, up to the end of the declaration, parameter, or cast.
-  private mutating func declarators(_ start: Int, _ end: Int) {
+  ///
+  /// - Parameter walked: receives the words that need not be begun with again.
+  private mutating func declarators(_ start: Int, _ end: Int, _ walked: inout Set<Int>) {
     var index = start
     var previous: Int?
     var isPointer = false
@@ -127,6 +139,7 @@ struct ThreadgroupNames {
           words += 1
           previous = index
         }
+        walked.insert(index)
         index = source.angleEnd(index + 1) ?? index + 1
         if index > (previous ?? index) + 1 { previous = nil }
         continue

@@ -19,6 +19,8 @@ struct Translator {
   var stores: Set<Int> = []
   var classMembers: [ClassMembers: [String: ThreadgroupNames.Meaning]] = [:]
   private var threadgroupVariables = 0
+  /// Where expressions begin whose members are ambiguous, by the `.` or `->`.
+  private var postfixStarts: [Int: Int] = [:]
 
   var source: Source { program.source }
   var declarations: [Declaration] { program.declarations }
@@ -151,8 +153,10 @@ struct Translator {
       // The compiler decides which of the two it is.
       ambiguous.insert(word)
       let isArrow = source.isMark(index - 1, "->")
+      let start = source.postfixStart(index - 1, known: postfixStarts)
+      postfixStarts[index - 1] = start
       edits.insert(
-        "::sm_\(isAssigned ? "set" : "get")_\(word)(\(isArrow ? "*(" : "")", before: source.postfixStart(index - 1))
+        "::sm_\(isAssigned ? "set" : "get")_\(word)(\(isArrow ? "*(" : "")", before: start)
       edits.replace(index - 1, with: isArrow ? ")" : "")
       edits.replace(index, with: ", 0)")
       return

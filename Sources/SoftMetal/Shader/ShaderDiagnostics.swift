@@ -36,6 +36,9 @@ enum ShaderDiagnostics {
         guard !isLibrary(group[0].place.file), let text = refusal(group[0].text, note: group.dropFirst().first?.text)
         else { continue }
         group[0].text = text
+      } else if group[0].text == "no matching function for call to '\(DeviceNames.threadgroupVariable)'" {
+        // No template takes an array type of open length.
+        group[0].text = "the size of a threadgroup variable must be a constant expression; a function constant is none"
       }
       let notes = group.dropFirst().filter { !isLibrary($0.place.file) }
       if isLibrary(group[0].place.file), let cause = notes.first { group[0].place = cause.place }

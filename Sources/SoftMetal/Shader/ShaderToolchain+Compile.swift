@@ -85,8 +85,7 @@ extension ShaderToolchain {
   func check(_ text: String, spaces: String, _ probe: SpaceProbe, _ settings: CompileSettings) throws(MTLLibraryError) {
     let compiler = try compiler()
     let options = Self.options(ShaderFlavour(lockstep: true, checked: false), settings)
-    let probing = SpaceProbe.options + Self.plain
-    let name = "check-\(key(compiler, options + probing + [text, spaces]))"
+    let name = "check-\(key(compiler, options + SpaceProbe.command(compiler, []) + [text, spaces]))"
     if store.find(name) != nil { return }
     let found = try onDisk { directory throws(SystemError) in
       let place = try DeviceLibrary.shared.install(in: directory)
@@ -98,7 +97,7 @@ extension ShaderToolchain {
         let headers = ["-I", place.forKernels]
         let (process, printed) = try run(
           compiler, options + goal + headers + Self.input + ["\(work)/check.cpp"],
-          beside: probing + headers + ["\(work)/probe.clcpp"])
+          beside: SpaceProbe.command(compiler, headers + ["\(work)/probe.clcpp"]))
         if let failure = failure(process, place) { return failure }
         return probe.errors(printed, isLibrary: place.isInternal).map { MTLLibraryError(.compileFailure, $0) }
       }

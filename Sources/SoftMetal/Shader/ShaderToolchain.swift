@@ -92,12 +92,11 @@ final class ShaderToolchain: Sendable {
     return try judged(process)
   }
 
-  /// Does `run` while another run of the compiler goes on beside it, of which no more is asked than what it printed.
+  /// Does `run` while another command goes on beside it, of which no more is asked than what it printed.
   func run(
-    _ compiler: Compiler, _ arguments: [String], beside others: [String]
+    _ compiler: Compiler, _ arguments: [String], beside command: [String]
   ) throws(SystemError) -> (ChildProcess, printed: String) {
-    let other = try ChildProcess.start(
-      compiler.command(others), environment: environment.forCompiler, seconds: environment.seconds)
+    let other = try ChildProcess.start(command, environment: environment.forCompiler, seconds: environment.seconds)
     let process = Result { () throws(SystemError) in try run(compiler, arguments) }
     let printed = other.finish().text
     return (try process.get(), printed)

@@ -6,9 +6,16 @@ struct SpaceProbe {
   /// How many functions the shader has under a name.
   let overloads: (String) -> Int
 
-  static let options = [
-    "-x", "cl", "-cl-std=clc++2021", "-cl-no-stdinc", "-fsyntax-only", "-w", "-ferror-limit=0", "-fshow-overloads=all",
-  ]
+  /// The command that reads a probe's text.
+  static func command(_ compiler: Compiler, _ arguments: [String]) -> [String] {
+    let common = ["-cl-std=clc++2021", "-fsyntax-only", "-w", "-fshow-overloads=all", "-fno-caret-diagnostics"]
+    guard compiler.isZig else {
+      let driver = ["-x", "cl", "-cl-no-stdinc", "-ferror-limit=0", "-fno-color-diagnostics", "-fno-crash-diagnostics"]
+      return compiler.command + driver + common + arguments
+    }
+    // Zig's driver knows nothing of the language. What is behind it is clang's own, whose words these are.
+    return [compiler.command[0], "clang", "-cc1", "-x", "cl", "-ferror-limit", "0"] + common + arguments
+  }
 
   private static let spaces = [
     "__global": "device", "__local": "threadgroup", "__constant": "constant", "__private": "thread",

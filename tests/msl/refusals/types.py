@@ -32,6 +32,23 @@ REFUSALS = (
         "  y = f(3);",
         "float f(int n) {\n  float a[n]; //!\n  a[0] = 1;\n  return a[0];\n}",
     ),
+    body(
+        "threadgroup array of a function constant's length",
+        "must be a constant expression; a function constant is none",
+        "  threadgroup float a[2][n]; //!\n  a[1][0] = y;\n  y = a[1][0];",
+        "constant int n [[function_constant(0)]];",
+    ),
+    body(
+        "threadgroup array of a length computed of a function constant",
+        "must be a constant expression",
+        "  threadgroup float a[m]; //!\n  a[0] = y;\n  y = a[0];",
+        "constant int n [[function_constant(0)]];\nconstant int m = 2 * n;",
+    ),
+    body(
+        "threadgroup array of a length that varies",
+        "must be a constant expression",
+        "  int n = int(y);\n  threadgroup float a[n]; //!\n  a[0] = y;\n  y = a[0];",
+    ),
     body("array without a length", "", "  float a[]; //!\n  y = 1;"),
     body("int vector to float vector", "int", "  int4 v = 1;\n  float4 w = v; //!\n  y = w.x;"),
     body("float vector to half vector", "", "  float2 v = y;\n  half2 w = v; //!\n  y = w.x;"),

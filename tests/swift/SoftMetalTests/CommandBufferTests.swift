@@ -152,7 +152,7 @@ final class CommandBufferTests: XCTestCase {
       }
       commands.commit()
     }
-    wait(for: [done], timeout: 10)
+    wait(for: [done], timeout: 120)
     XCTAssertEqual(counter.calls, 100)
   }
 
@@ -182,7 +182,7 @@ final class CommandBufferTests: XCTestCase {
       if next.status == .completed { done.fulfill() }
     }
     commands.commit()
-    wait(for: [done], timeout: 10)
+    wait(for: [done], timeout: 120)
     XCTAssertEqual(values.uint(0), 7)
   }
 
@@ -229,7 +229,7 @@ final class CommandBufferTests: XCTestCase {
     usleep(20_000)
     XCTAssertEqual(journal.entries, [])
     second.commit()
-    wait(for: [made], timeout: 10)
+    wait(for: [made], timeout: 120)
     // A buffer that dies uncommitted makes room as well.
     let fourth = queue.makeCommandBuffer()
     XCTAssertNotNil(first)
@@ -252,7 +252,7 @@ final class CommandBufferTests: XCTestCase {
     usleep(20_000)
     XCTAssertEqual(journal.entries, [])
     buffers[0].commit()
-    wait(for: [made], timeout: 10)
+    wait(for: [made], timeout: 120)
   }
 
   func testCommittedBuffersOutliveTheirClient() throws {
@@ -267,7 +267,7 @@ final class CommandBufferTests: XCTestCase {
       }
       commands.commit()
     }
-    wait(for: [done], timeout: 10)
+    wait(for: [done], timeout: 120)
     XCTAssertEqual(counter.calls, 1)
   }
 }

@@ -32,10 +32,10 @@ final class EventTests: XCTestCase {
     }
     event.signaledValue = 1
     event.signaledValue = 2
-    wait(for: [reached], timeout: 10)
+    wait(for: [reached], timeout: 120)
     XCTAssertEqual(journal.entries, ["2 2"])
     event.notify(MTLSharedEventListener.shared(), atValue: 1) { _, _ in past.fulfill() }
-    wait(for: [past], timeout: 10)
+    wait(for: [past], timeout: 120)
   }
 
   func testValueSignaled() async throws {
@@ -110,7 +110,7 @@ final class EventTests: XCTestCase {
     }
     usleep(5000)
     event.signaledValue = 1
-    wait(for: [done], timeout: 10)
+    wait(for: [done], timeout: 120)
     XCTAssertEqual(commands.status, .completed)
   }
 

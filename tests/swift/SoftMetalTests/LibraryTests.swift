@@ -129,7 +129,7 @@ final class LibraryTests: XCTestCase {
       pipeline, _, error in
       if pipeline == nil, error is MTLLibraryError { refused.fulfill() }
     }
-    await fulfillment(of: [reflected, refused], timeout: 10)
+    await fulfillment(of: [reflected, refused], timeout: 120)
 
     let made = expectation(description: "made"), failed = expectation(description: "failed")
     let built = expectation(description: "built"), specialised = expectation(description: "specialised")
@@ -145,7 +145,7 @@ final class LibraryTests: XCTestCase {
     library.makeFunction(name: "nothing", constantValues: MTLFunctionConstantValues()) { function, error in
       if function == nil, (error as? MTLLibraryError)?.code == .functionNotFound { specialised.fulfill() }
     }
-    await fulfillment(of: [made, failed, built, specialised], timeout: 10)
+    await fulfillment(of: [made, failed, built, specialised], timeout: 120)
   }
 }
 

@@ -41,7 +41,7 @@ final class MSLCorpusTests: XCTestCase {
       "\"", "#", "# 1 \"f\"\n", "/*", "? ", ": ", "namespace n {", "int a[", "constant int a = ", "v.xy = ", "; ",
     ]
     for piece in pieces {
-      let many = String(repeating: piece, count: 2000)
+      let many = String(repeating: piece, count: 20_000)
       FrontEndExercise.run(many)
       FrontEndExercise.run("kernel void k(device int *x) { *x = \(many) 1; }")
     }

@@ -350,6 +350,40 @@ final class ShaderCheckTests: XCTestCase {
       "4 is out of bounds")
   }
 
+  /// Nobody watches private memory, so an index that may lead out of the thread's own ends the dispatch.
+  func testWrongIndicesOfPrivateArrays() throws {
+    for index in ["900000000", "-900000000"] {
+      try finding(
+        "  int own[4] = {1, 2, 3, 4};\n  own[int(i) + \(index)] = int(i);\n  out[i] = own[i % 4];",
+        "wrong index at program_source:6 by thread 0", "\(index) is out of bounds of the type 'int[4]'",
+        "stopped at an access that is not possible")
+    }
+  }
+
+  /// The checker has a stack of its own: one that a thread has nearly filled is an error, not the end of the process.
+  func testStackOverflowsWithinChecks() throws {
+    let test = try Checked()
+    for words in [1, 4, 32] {
+      let source = """
+        __attribute__((noinline)) int f(device int *out, int n, uint i) {
+          int own[\(words)];
+          for (int j = 0; j < \(words); ++j) own[j] = out[i] + n;
+          out[i] = n;
+          int sum = n > 0 ? f(out, n - 1, i) : 0;
+          for (int j = 0; j < \(words); ++j) sum += own[(j + sum) % \(words)];
+          return sum;
+        }
+        kernel void k(device int *out [[buffer(0)]], uint i [[thread_index_in_threadgroup]]) {
+          out[i] = f(out, 1000000, i);
+        }
+        """
+      let out = try test.buffer()
+      assertError(
+        try test.bench.run(try test.bench.pipeline(source), [out]), .stackOverflow, "Compute Function(k)",
+        "stack overflow")
+    }
+  }
+
   func testLimitsOfThreadsAndThreadgroupMemory() throws {
     let source = """
       kernel void k(device float *out [[buffer(0)]], threadgroup float *shared [[threadgroup(0)]],

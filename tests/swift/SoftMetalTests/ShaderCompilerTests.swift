@@ -113,6 +113,35 @@ final class ShaderCompilerTests: XCTestCase {
     XCTAssertNil(Files.facts(mark))
   }
 
+  /// Zig's driver refuses the probe's language; the clang behind it does not.
+  func testProbeCommands() {
+    let clang = SpaceProbe.command(Compiler(command: ["/bin/clang++"], version: ""), ["a.clcpp"])
+    XCTAssertEqual(Array(clang.prefix(3)), ["/bin/clang++", "-x", "cl"])
+    let zig = SpaceProbe.command(Compiler(command: ["/bin/zig", "c++"], version: ""), ["a.clcpp"])
+    XCTAssertEqual(Array(zig.prefix(5)), ["/bin/zig", "clang", "-cc1", "-x", "cl"])
+    for command in [clang, zig] {
+      XCTAssertTrue(command.contains("-cl-std=clc++2021"))
+      XCTAssertEqual(command.last, "a.clcpp")
+    }
+  }
+
+  /// A compiler that cannot read the probe has no say in it.
+  func testLibrariesAreMadeWithoutTheProbe() throws {
+    let mixed = """
+      threadgroup int *f(device int *p) { return p; }
+      kernel void k(device int *x [[buffer(0)]]) { x[0] = *f(x); }
+      """
+    for (name, answer) in [
+      ("refuses", "echo 'error: language not recognized: \"cl\"' >&2; exit 1"), ("dies", "kill -9 $$"),
+      ("misleads", "echo 'nonsense: error: : error: '; exit 0"),
+    ] {
+      let blind = try scratch.script(
+        name, "case \"$*\" in *probe.clcpp*) \(answer);; esac\nexec \"$CLANG\" \"$@\"")
+      _ = try bench { $0.compiler = blind }.library(mixed)
+    }
+    assertLibraryError(.compileFailure, "program_source:3:") { try bench { _ in }.library(mixed) }
+  }
+
   func testChildProcess() throws {
     func run(_ commands: String, _ seconds: Double = 20) throws -> ChildProcess {
       try ChildProcess.run(["/bin/sh", "-c", commands], environment: ["A=b c"], seconds: seconds)
