@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from tests.python.reference import DTYPES
 
@@ -12,6 +14,11 @@ from tests.python.reference import DTYPES
 LENGTHS = (
     (0, 5), (3, 0), (1, 1), (31, 64), (32, 63), (33, 65), (0, 0), (8, 15), (7, 17), (65, 16), (1, 130), (70, 33),
 )  # fmt: skip
+
+
+def crosses(*factors):
+    """Return every choice of the factors, as a parameter called `case`, of which shaders run some."""
+    return pytest.mark.parametrize("case", list(itertools.product(*factors)), ids=lambda case: "-".join(map(str, case)))
 
 
 class Packed(NamedTuple):

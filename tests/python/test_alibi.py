@@ -7,6 +7,7 @@ import pytest
 
 import pyfa
 from tests.python import reference
+from tests.python.packed import crosses
 from tests.python.test_prefill_options import check, qkv_of
 
 DTYPES = reference.DTYPES
@@ -24,16 +25,16 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", OPTIONS)
-def test_alibi(rng, name, dtype, device):
+@crosses(OPTIONS, DTYPES)
+def test_alibi(rng, case, device):
+    name, dtype = case
     q, k, v = qkv_of(rng, 37, 70, dtype, heads=(4, 2))
     check(device, q, k, v, alibi=SLOPES, **OPTIONS[name])
 
 
-@pytest.mark.parametrize("head_dim", [80, 256, 512])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_alibi_of_every_tile(rng, dtype, head_dim, device):
+@crosses(DTYPES, (80, 256, 512))
+def test_alibi_of_every_tile(rng, case, device):
+    dtype, head_dim = case
     q, k, v = qkv_of(rng, 37, 70, dtype, heads=(4, 1), head_dim=head_dim)
     check(device, q, k, v, alibi=SLOPES, causal=True)
 

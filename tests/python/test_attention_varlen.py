@@ -7,7 +7,7 @@ import pytest
 
 import pyfa
 from tests.python import reference
-from tests.python.packed import LENGTHS, packed, paged
+from tests.python.packed import LENGTHS, crosses, packed, paged
 from tests.python.shader_devices import CHECKED, SCHEDULES, STRICT, shader_device
 
 DTYPES = reference.DTYPES
@@ -52,16 +52,16 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", OPTIONS)
-def test_packed(rng, name, dtype, device):
+@crosses(OPTIONS, DTYPES)
+def test_packed(rng, case, device):
+    name, dtype = case
     batch = packed(rng, dtype=dtype)
     check(batch, attend(batch, device, **OPTIONS[name]), **OPTIONS[name])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", OPTIONS)
-def test_each_sequence_is_what_it_is_alone(rng, name, dtype, device):
+@crosses(OPTIONS, DTYPES)
+def test_each_sequence_is_what_it_is_alone(rng, case, device):
+    name, dtype = case
     batch = packed(rng, dtype=dtype)
     out, lse = attend(batch, device, **OPTIONS[name])
     for b, rows in enumerate(slice(*batch.q_starts[b : b + 2]) for b in range(len(LENGTHS))):
@@ -69,19 +69,18 @@ def test_each_sequence_is_what_it_is_alone(rng, name, dtype, device):
         assert_same((out[rows], lse[:, rows]), (one[0].swapaxes(0, 1).copy(), one_lse[0]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["full", "everything"])
-@pytest.mark.parametrize("page_size", PAGE_SIZES)
-def test_pages_are_the_packed_keys(rng, page_size, name, dtype, device):
+@crosses(PAGE_SIZES, ("full", "everything"), DTYPES)
+def test_pages_are_the_packed_keys(rng, case, device):
+    page_size, name, dtype = case
     batch = packed(rng, dtype=dtype)
     found = attend_pages(rng, batch, page_size, device, **OPTIONS[name])
     check(batch, found, **OPTIONS[name])
     assert_same(found, attend(batch, device, **OPTIONS[name]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("head_dim", [32, 80, 96, 128, 192, 256, 512])
-def test_every_head_dim(rng, head_dim, dtype, device):
+@crosses((32, 80, 96, 128, 192, 256, 512), DTYPES)
+def test_every_head_dim(rng, case, device):
+    head_dim, dtype = case
     lengths = ((9, 20), (0, 3), (33, 65), (1, 1))
     batch = packed(rng, lengths, dtype, heads=(2, 1), head_dim=head_dim)
     found = attend(batch, device, causal=True)
@@ -204,8 +203,11 @@ def test_no_keys_at_all(rng, device):
     assert not found.any()
 
 
-@pytest.mark.parametrize("schedule", sorted(SCHEDULES.keys() - {"one-thread"}))
-@pytest.mark.parametrize(("dtype", "head_dim"), [("f16", 64), ("f32", 256), ("f32", 512), ("bf16", 512)])
+@pytest.mark.parametrize(
+    ("dtype", "head_dim", "schedule"),
+    [("f16", 64, "random"), ("f16", 64, "reverse"), ("f32", 256, "interleaved"), ("f32", 512, "random"),
+     ("f32", 512, "forward"), ("bf16", 512, "reverse"), ("bf16", 512, "interleaved")],
+)  # fmt: skip
 def test_strict_and_checked(rng, dtype, head_dim, schedule):
     lengths = ((9, 20), (0, 3), (33, 65), (3, 0), (1, 1))
     batch = packed(rng, lengths, dtype, heads=(2, 1), head_dim=head_dim)

@@ -10,7 +10,7 @@ from pyfa._ffi import ffi, lib, string
 from pyfa.ops import FlashAttnPrefillProblem, flash_attn_prefill, flash_attn_prefill_d512
 from tests.python import reference
 from tests.python.native_kernels import NativeKernel, native_device
-from tests.python.packed import packed, paged
+from tests.python.packed import crosses, packed, paged
 from tests.python.prefill_model import blk_bytes
 from tests.python.shader_prefill import struct
 
@@ -40,10 +40,13 @@ def check(found, q, k, v, layout="bhld", masks=None, **options):
         reference.assert_lse_close(found[1][b : b + 1], expected_lse, q.dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", ["bhld", "blhd"])
-@pytest.mark.parametrize("options", [{}, {"causal": True, "window": (30, None), "alibi": SLOPES}], ids=["full", "all"])
-def test_lengths(rng, options, layout, dtype, device):
+OPTIONS = {"full": {}, "all": {"causal": True, "window": (30, None), "alibi": SLOPES}}
+
+
+@crosses(OPTIONS, ("bhld", "blhd"), DTYPES)
+def test_lengths(rng, case, device):
+    name, layout, dtype = case
+    options = OPTIONS[name]
     q, k, v = padded(rng, dtype, layout=layout)
     found = flash_attn_prefill(q, k, v, kv_lens=KV_LENS, layout=layout, lse=True, **options, device=device)
     check(found, q, k, v, layout, **options)
@@ -69,10 +72,9 @@ def test_lengths_beside_a_mask(rng, with_blk, kind, device):
     check(found, q, k, v, masks=mask, causal=True)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("page_size", [1, 16, 256])
-@pytest.mark.parametrize("layout", ["bhld", "blhd"])
-def test_pages_of_padded_queries(rng, layout, page_size, dtype, device):
+@crosses(("bhld", "blhd"), (1, 16, 256), DTYPES)
+def test_pages_of_padded_queries(rng, case, device):
+    layout, page_size, dtype = case
     q, k, v = padded(rng, dtype)
     batch = packed(rng, [(0, n) for n in KV_LENS], dtype)
     for b, n in enumerate(KV_LENS):
@@ -100,10 +102,9 @@ def test_packed_operands(rng, given, device):
         np.testing.assert_array_equal(a if given == "arrays" else a.numpy(), b)
 
 
-@pytest.mark.parametrize("nsg", [4, 8])
-@pytest.mark.parametrize("page_size", [1, 5, 64])
-@pytest.mark.parametrize("dtype", ["f16", "bf16"])
-def test_head_dim_512(rng, dtype, page_size, nsg, device):
+@crosses((1, 5, 64), ("f16", "bf16"), (4, 8))
+def test_head_dim_512(rng, case, device):
+    page_size, dtype, nsg = case
     batch = packed(rng, ((9, 70), (0, 3), (20, 64), (3, 0)), dtype, heads=(2, 1), head_dim=512)
     pages = paged(rng, batch, page_size)
     options = {"q_starts": batch.q_starts, "causal": True, "lse": True, "nsg": nsg, "device": device}

@@ -161,11 +161,13 @@ struct Prefill {
     const int64_t batch = self.batch_of(task, &PrefillSequence::packing_before, self.alike.packing);
     const Share share = self.share_of(batch);
     const int64_t within = task - self.before(batch * self.kv_heads).packing;
-    self.pack(self.problem.of(batch), share, batch, within / share.packing,
+    PrefillProblem space;
+    self.pack(self.problem.of(batch, space), share, batch, within / share.packing,
               share.first_block + within % share.packing * pack_blocks);
   }
 
-  /// A kv head's panels come together, last ones first: they are the longest if the problem is causal.
+  /// A kv head's panels come together, the longest ones first: later rows attend more keys if the problem is causal,
+  /// else only the last panel differs, which may have fewer rows.
   static void attend_task(void *context, uint64_t index, uint32_t worker) {
     const Prefill &self = *static_cast<const Prefill *>(context);
     const int64_t task = self.before(self.first_unit).attending + int64_t(index), group = self.problem.group;
@@ -175,9 +177,11 @@ struct Prefill {
     const int64_t kv_head = within / share.attending, part = within % share.attending;
     const int64_t head = kv_head * group + part % group;
     if (head >= self.problem.heads) return;  // the grid ends within a group
-    const PrefillProblem one = self.problem.of(batch);
+    PrefillProblem space;
+    const PrefillProblem &one = self.problem.of(batch, space);
+    const int64_t rank = part / group, panel = one.upper < one.keys ? share.panels - 1 - rank : rank;
     attend_panel<elem, arithmetic>(one, self.kv_head(one, share, batch, kv_head), int(batch), int(head),
-                                   (share.panels - 1 - part / group) * panel_rows,
+                                   panel * panel_rows,
                                    *reinterpret_cast<Memory *>(self.memory + worker * self.worker_bytes));
   }
 

@@ -76,10 +76,11 @@ struct PrefillProblem {
   int64_t page_size;           ///< 0: keys are not in pages. The first strides of k and v are between pages
   const PrefillSequence *own;  ///< the sequence that the problem has been narrowed to
 
-  /// The problem of one batch.
-  PrefillProblem of(int64_t batch) const {
-    PrefillProblem one = *this;
-    if (sequences == nullptr) return one;
+  /// The problem of one batch: this one, or made in `space` where sequences differ.
+  const PrefillProblem &of(int64_t batch, PrefillProblem &space) const {
+    if (sequences == nullptr) return *this;
+    PrefillProblem &one = space;
+    one = *this;
     one.own = sequences + batch;
     one.rows = one.own->rows;
     one.first_key = one.own->first_key;

@@ -64,12 +64,23 @@ extension FlashAttnPrefill {
     /// Elements between the slopes of neighbouring batches; 0 broadcasts.
     public var alibiStride = 0
     /// Sequences of different lengths, where there are: in place of `queryLength` and `keyLength` where they say it.
-    public var sequences: Sequences?
+    public var sequences: Sequences? {
+      get { held?.sequences }
+      set { held = newValue.map(HeldSequences.init) }
+    }
+    private var held: HeldSequences?
     /// Whether the logarithm of each row's sum of exponentials is wanted: float32 [B, H, qL], or packed [H, rows],
     /// natural logarithm.
     public var lse = false
     /// Simdgroups of a threadgroup, 4 or 8; `FlashAttnPrefillD512` only, which takes the tuning's if nil.
     public var nsg: Int?
+
+    /// Behind one reference: problems are copied often, and few have sequences.
+    private final class HeldSequences: Sendable {
+      let sequences: Sequences
+
+      init(_ sequences: Sequences) { self.sequences = sequences }
+    }
 
     public init(
       dtype: DType, heads: Int, kvHeads: Int? = nil, headDim: Int, queryLength: Int, keyLength: Int? = nil,

@@ -187,10 +187,12 @@ extension FlashAttnPrefill.Problem {
   ]
 
   static let sequenceConstants: [ConstantRule<Self>] = [
-    ConstantRule(index: 310, name: "has_varlen") { problem, _ in .bool(problem.sequences?.queryStarts != nil) },
-    ConstantRule(index: 311, name: "has_pages") { problem, _ in .bool(problem.sequences?.pages != nil) },
-    ConstantRule(index: 312, name: "has_kv_lens") { problem, _ in .bool(problem.sequences?.keyLengths != nil) },
-    ConstantRule(index: 313, name: "has_k_starts") { problem, _ in .bool(problem.sequences?.keyStarts != nil) },
+    ConstantRule(index: 310, name: "has_varlen") { problem, _ in problem.sequences.map { .bool($0.isPacked) } },
+    ConstantRule(index: 311, name: "has_pages") { problem, _ in problem.sequences.map { .bool($0.pages != nil) } },
+    ConstantRule(index: 312, name: "has_kv_lens") { problem, _ in problem.sequences.map { .bool($0.keyLengths != nil) }
+    },
+    ConstantRule(index: 313, name: "has_k_starts") { problem, _ in problem.sequences.map { .bool($0.keyStarts != nil) }
+    },
   ]
 
   private static func packed(_ values: [Int]?) -> [UInt32] { (values ?? []).map { UInt32($0) } }

@@ -80,7 +80,7 @@ enum PrefillSpec {
     ConstantRule(index: 306, name: "has_lse") { problem, _ in .bool(problem.lse) },
     ConstantRule(index: 307, name: "has_window") { problem, _ in .bool(problem.hasWindow) },
     ConstantRule(index: 308, name: "has_softcap") { problem, _ in .bool(problem.softcap > 0) },
-    ConstantRule(index: 309, name: "has_alibi") { problem, _ in .bool(problem.alibi) },
+    ConstantRule(index: 309, name: "has_alibi") { problem, _ in problem.alibi ? .bool(true) : nil },
   ]
 
   private static let rules: [Rule<Problem>] = [
