@@ -35,6 +35,7 @@ from pyfa._ffi import library_path, pack_struct
 from pyfa._info import __version__, info, manifest
 from pyfa._pool import BufferPool
 from pyfa.attention import attention, explain
+from pyfa.attention_varlen import attention_varlen, explain_varlen
 from pyfa.kv_cache import KVCache
 
 __all__ = [
@@ -60,9 +61,11 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "attention",
+    "attention_varlen",
     "counters",
     "default_device",
     "explain",
+    "explain_varlen",
     "info",
     "library_path",
     "manifest",

@@ -29,23 +29,39 @@ class Problem:
     """0: none."""
     mask: str
     sinks: bool
+    alibi: bool
     layout: str
+    q_lens: tuple[int, ...] | None
+    """Rows of each sequence of a packed batch."""
+    kv_lens: tuple[int, ...] | None
+    """Keys of each sequence, where they differ."""
+    page_size: int
+    """0: keys are not in pages."""
 
     def __str__(self) -> str:
         heads = f"H={self.heads}" + ("" if self.heads == self.kv_heads else f"/{self.kv_heads}")
         text = f"B={self.batch} {heads} qL={self.q_len} kL={self.kv_len} D={self.head_dim} {self.dtype} {self.layout}"
         if self.causal:
-            text += f", causal at offset {self.q_offset}"
+            text += ", causal" + self._offset
         if self.window != (-1, -1):
             left, right = ("all" if side < 0 else side for side in self.window)
-            text += f", window ({left}, {right}) at offset {self.q_offset}"
+            text += f", window ({left}, {right})" + self._offset
         if self.mask != "none":
             text += f", {self.mask} mask"
         if self.softcap:
             text += f", softcap {self.softcap:g}"
         if self.sinks:
             text += ", sinks"
+        if self.alibi:
+            text += ", alibi"
+        if self.page_size:
+            text += f", pages of {self.page_size} keys"
         return f"{text}, scale {self.scale:g}"
+
+    @property
+    def _offset(self) -> str:
+        differ = self.q_lens is not None or self.kv_lens is not None
+        return "" if differ else f" at offset {self.q_offset}"
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,10 @@ def _listed(kernels: list[str]) -> str:
 
 
 def _problem(data: dict[str, Any]) -> Problem | dict[str, Any]:
-    return _pick(Problem, data | {"window": tuple(data["window"])}) if "kv_heads" in data else data
+    if "kv_heads" not in data:
+        return data
+    lengths = {name: None if data[name] is None else tuple(data[name]) for name in ("q_lens", "kv_lens")}
+    return _pick(Problem, data | lengths | {"window": tuple(data["window"])})
 
 
 def _pick(kind: type[T], data: dict[str, Any]) -> T:

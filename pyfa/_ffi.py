@@ -73,6 +73,9 @@ _STRUCTS = {
     "FA_STRUCT_DECODE_PROBLEM": "fa_flash_attn_decode_problem",
     "FA_STRUCT_DECODE_BUFFERS": "fa_flash_attn_decode_buffers",
     "FA_STRUCT_SHADER_OPTIONS": "fa_shader_options",
+    "FA_STRUCT_ATTN_ALIBI_PARAMS": "fa_attn_alibi_params",
+    "FA_STRUCT_ATTN_PAGE_PARAMS": "fa_attn_page_params",
+    "FA_STRUCT_ATTENTION_VARLEN": "fa_attention_varlen_args",
 }
 
 

@@ -15,6 +15,7 @@ from pyfa._explain import Explanation
 from pyfa._ffi import CData, check, choices, choose, ffi, integer, lib, result, string
 from pyfa._handle import live
 from pyfa._window import Window, set_window
+from pyfa.ops._operands import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class _Call:
         window: Window,
         softcap: float | None,
         sinks: Any,
+        alibi: Any,
         scale: float | None,
         layout: str,
         q_offset: int | None,
@@ -61,19 +63,21 @@ class _Call:
             self.imported.append(fill(operation, args, "mask", mask, any_strides=True))
         if sinks is not None:
             self.imported.append(fill(operation, args, "sinks", sinks, any_strides=True))
+        if alibi is not None:
+            self.imported.append(fill(operation, args, "alibi", alibi, any_strides=True))
         self.convert: Callable[[Any], Any] | None = None
         if source is None:
             shape, dtype = q.shape, q.dtype
         else:
             shape, dtype = source.shape, _dtypes.NUMPY[source.code]
             self.convert = _dlpack.importer(operation, "q", q)
-        self.out: Any = _empty(operation, "o", shape, dtype) if out is None else out
+        self.out: Any = empty(operation, "o", shape, dtype) if out is None else out
         self.imported.append(fill(operation, args, "o", self.out, written=True))
         self.lse: Any = None
         if return_lse:
             # Slices, because the library is yet to judge the rank.
             rows = shape[:1] + shape[2:3] + shape[1:2] if order == _BLHD else shape[:3]
-            self.lse = _empty(operation, "lse", rows, _F32)
+            self.lse = empty(operation, "lse", rows, _F32)
             fill(operation, args, "lse", self.lse, written=True)
 
     def _set_options(
@@ -93,20 +97,15 @@ class _Call:
         if window is not None:
             set_window(operation, args, window)
         if softcap is not None:
-            try:
-                args.softcap = softcap
-            except (TypeError, OverflowError):
-                raise invalid(operation, "softcap", "a number or None", repr(softcap)) from None
+            number(operation, args, "softcap", softcap)
         if scale is not None:
-            try:
-                args.has_scale, args.scale = 1, scale
-            except (TypeError, OverflowError):
-                raise invalid(operation, "scale", "a number or None", repr(scale)) from None
+            number(operation, args, "scale", scale)
+            args.has_scale = 1
         if q_offset is not None:
             args.has_q_offset, args.q_offset = 1, integer(operation, "q_offset", q_offset)
 
 
-def _empty(operation: str, argument: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def empty(operation: str, argument: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Make the array for a result."""
     try:
         return np.empty(shape, dtype)
@@ -127,6 +126,7 @@ def attention(
     window: Window = ...,
     softcap: float | None = ...,
     sinks: Any = ...,
+    alibi: Any = ...,
     scale: float | None = ...,
     layout: Layout = ...,
     q_offset: int | None = ...,
@@ -147,6 +147,7 @@ def attention(
     window: Window = ...,
     softcap: float | None = ...,
     sinks: Any = ...,
+    alibi: Any = ...,
     scale: float | None = ...,
     layout: Layout = ...,
     q_offset: int | None = ...,
@@ -166,6 +167,7 @@ def attention(
     window: Window = None,
     softcap: float | None = None,
     sinks: Any = None,
+    alibi: Any = None,
     scale: float | None = None,
     layout: Layout = "bhld",
     q_offset: int | None = None,
@@ -197,6 +199,9 @@ def attention(
         Scores become ``softcap * tanh(score / softcap)`` before any mask; None or 0: as they are.
     sinks : array, optional
         float32 ``[H]``: a score of each head that joins the sum of every row and has no value.
+    alibi : array, optional
+        float32 ``[H]`` or ``[B, H]``: slopes; ``slope * |i + q_offset - j|`` is taken from the score of row ``i`` and
+        key ``j``, after `softcap` and before any mask.
     scale : float, optional
         Multiplies the scores, as float32; ``1 / sqrt(D)`` by default.
     layout : {"bhld", "blhd"}
@@ -244,7 +249,9 @@ def attention(
     >>> out.shape, lse.shape
     ((1, 8, 5, 64), (1, 8, 5))
     """
-    call = _Call("attention", q, k, v, causal, mask, window, softcap, sinks, scale, layout, q_offset, return_lse, out)
+    call = _Call(
+        "attention", q, k, v, causal, mask, window, softcap, sinks, alibi, scale, layout, q_offset, return_lse, out
+    )
     check(lib.fa_attention(live(device or default_device(), "attention"), call.args))
     if call.convert is not None:
         if out is None:
@@ -264,6 +271,7 @@ def explain(
     window: Window = None,
     softcap: float | None = None,
     sinks: Any = None,
+    alibi: Any = None,
     scale: float | None = None,
     layout: Layout = "bhld",
     q_offset: int | None = None,
@@ -275,7 +283,8 @@ def explain(
 
     Parameters
     ----------
-    q, k, v, causal, mask, window, softcap, sinks, scale, layout, q_offset, return_lse, out, device
+    q, k, v, causal, mask, window, softcap, sinks, alibi, scale, layout, q_offset, return_lse, out,
+    device
         As for `attention`.
 
     Returns
@@ -294,6 +303,8 @@ def explain(
     >>> pyfa.explain(q, q, q).problem.head_dim
     64
     """
-    call = _Call("explain", q, k, v, causal, mask, window, softcap, sinks, scale, layout, q_offset, return_lse, out)
+    call = _Call(
+        "explain", q, k, v, causal, mask, window, softcap, sinks, alibi, scale, layout, q_offset, return_lse, out
+    )
     handle = live(device or default_device(), "explain")
     return Explanation.from_json(string(result("const char *", lib.fa_attention_explain, handle, call.args)))

@@ -12,6 +12,7 @@
 #include "mma.h"
 #include "online_softmax.h"
 #include "prefill.h"
+#include "prefill_sequences.h"
 #include "special_values.h"
 #include "tile_loader.h"
 #include "tile_rows.h"
@@ -23,7 +24,7 @@ using namespace metal;
 template <typename T, int STRIDE, bool STAGED>
 struct tile_rows {
   using type = fa::staged_rows<T, STRIDE>;
-  static inline type at(threadgroup const vec<T, 4> *tile, device const T *, long, int, fa::lane_position) {
+  static inline type at(threadgroup const vec<T, 4> *tile, fa::key_rows<T>, int, fa::lane_position) {
     return {(threadgroup const T *)tile};
   }
 };
@@ -31,10 +32,9 @@ struct tile_rows {
 /// ... or where they are.
 template <typename T, int STRIDE>
 struct tile_rows<T, STRIDE, false> {
-  using type = fa::direct_rows<T>;
-  static inline type at(threadgroup const vec<T, 4> *, device const T *rows, long stride, int count,
-                        fa::lane_position lane) {
-    return {rows, stride, count, lane};
+  using type = fa::direct_rows<T, fa::key_rows<T>>;
+  static inline type at(threadgroup const vec<T, 4> *, fa::key_rows<T> rows, int count, fa::lane_position lane) {
+    return {rows, count, lane};
   }
 };
 
@@ -58,6 +58,13 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
     device float *LSE [[buffer(9), function_constant(use_lse)]],                           // [B, H, qL], contiguous
     constant fa_attn_window_params &window_params [[buffer(10), function_constant(use_window)]],
     constant fa_attn_blk_params &blk_params [[buffer(11), function_constant(use_blk)]],  // strides of slot 7
+    device const float *alibi [[buffer(12), function_constant(use_alibi)]],              // [H] or [B, H]
+    device const uint *q_starts [[buffer(13), function_constant(use_varlen)]],           // [B + 1]
+    device const uint *k_starts [[buffer(14), function_constant(use_k_starts)]],         // [B + 1]
+    device const uint *block_table [[buffer(15), function_constant(use_pages)]],         // [B, pages of a sequence]
+    device const uint *kv_lens [[buffer(16), function_constant(use_kv_lens)]],           // [B]
+    constant fa_attn_page_params &page_params [[buffer(17), function_constant(use_pages)]],
+    constant fa_attn_alibi_params &alibi_params [[buffer(18), function_constant(use_alibi)]],
     uint3 group [[threadgroup_position_in_grid]],                                        // query tile, head, batch
     ushort simdgroup_index [[simdgroup_index_in_threadgroup]], ushort lane [[thread_index_in_simdgroup]],
     ushort thread_index [[thread_index_in_threadgroup]]) {
@@ -79,19 +86,26 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
   threadgroup vec<T, 4> v_tile[tile_vectors];
   threadgroup float2 o_tile[o_pairs];
 
-  const long qL = params.qL;
-  const long kL = params.kL;
   const long batch = group.z;
   const long head = group.y;
+  const fa::sequence sequence = fa::sequence_of(batch, params, q_starts, k_starts, kv_lens);
+  const long qL = sequence.qL;
+  const long kL = sequence.kL;
   const long kv_head = int(group.y) / params.gqa_factor;
   const fa::lane_position at = fa::position_of(lane);
 
   // This simdgroup's rows begin at first_row, this lane's at lane_row (and every 8 rows further on).
   const long group_row = long(group.x) * BQ;
+  if (use_varlen && group_row >= qL) {
+    return;
+  }
   const long first_row = group_row + simdgroup_index * (TQ * 8);
   const long lane_row = first_row + at.row;
 
-  device const T *q_lane = Q + batch * params.Q_strides[0] + head * params.Q_strides[1] + at.col;
+  // Rows of a packed batch have no batches to step over.
+  const long q_batch = use_varlen ? sequence.q_start * params.Q_strides[2] : batch * params.Q_strides[0];
+  const long o_batch = use_varlen ? sequence.q_start * params.O_strides[2] : batch * params.O_strides[0];
+  device const T *q_lane = Q + q_batch + head * params.Q_strides[1] + at.col;
   fa::matrix8x8<T> q[TQ][keep_q ? TD : 1];
   // What a lane accumulates of O: two adjacent columns of each 8 x 8 block, in registers or in its own o_tile places.
   float2 o[TQ][keep_o ? TD : 1];
@@ -129,19 +143,19 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
   const long group_end = fa::lesser(group_row + BQ, qL);
   const long simdgroup_end = fa::lesser(first_row + TQ * 8, qL);
   const fa::key_range group_keys =
-      fa::keys_of_rows(group_row + params.qL_off, group_end - 1 + params.qL_off, kL, left, right);
+      fa::keys_of_rows(group_row + sequence.qL_off, group_end - 1 + sequence.qL_off, kL, left, right);
   const fa::key_range own_keys =
-      fa::keys_of_rows(first_row + params.qL_off, simdgroup_end - 1 + params.qL_off, kL, left, right);
+      fa::keys_of_rows(first_row + sequence.qL_off, simdgroup_end - 1 + sequence.qL_off, kL, left, right);
   const bool own_rows = first_row < qL;
 
-  const long k_stride = params.K_strides[2];
-  const long v_stride = params.V_strides[2];
-  device const T *k_head = K + batch * params.K_strides[0] + kv_head * params.K_strides[1];
-  device const T *v_head = V + batch * params.V_strides[0] + kv_head * params.V_strides[1];
+  const fa::key_rows<T> k_head = fa::rows_of(K, params.K_strides, batch, kv_head, sequence, block_table, page_params);
+  const fa::key_rows<T> v_head = fa::rows_of(V, params.V_strides, batch, kv_head, sequence, block_table, page_params);
+  const float slope = use_alibi ? alibi[batch * alibi_params.batch_stride + head] : 0.0f;
   const long mask_head = has_mask ? batch * mask_params.M_strides[0] + head * mask_params.M_strides[1] : 0;
   device const uchar *blk_row = nullptr;
   if (use_blk) {
-    blk_row = blk + batch * blk_params.strides[0] + head * blk_params.strides[1] + group.x * ((kL + BK - 1) / BK);
+    blk_row =
+        blk + batch * blk_params.strides[0] + head * blk_params.strides[1] + group.x * ((params.kL + BK - 1) / BK);
   }
 
   loader k_loader;
@@ -150,8 +164,8 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
   long k0 = fa::next_tile<BK>(group_keys.begin / BK * BK, group_keys.end, blk_row, next_kind);
   if (staged && k0 < group_keys.end) {
     const int keys = align_K ? BK : fa::keys_within(kL - k0, BK);
-    k_loader.fetch(k_head + k0 * k_stride, k_stride, keys, thread_index);
-    v_loader.fetch(v_head + k0 * v_stride, v_stride, keys, thread_index);
+    k_loader.fetch(k_head.from(k0), keys, thread_index);
+    v_loader.fetch(v_head.from(k0), keys, thread_index);
   }
 
   for (long next; k0 < group_keys.end; k0 = next) {
@@ -166,14 +180,14 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
     next = fa::next_tile<BK>(k0 + BK, group_keys.end, blk_row, next_kind);
     if (staged && next < group_keys.end) {
       const int next_keys = align_K ? BK : fa::keys_within(kL - next, BK);
-      k_loader.fetch(k_head + next * k_stride, k_stride, next_keys, thread_index);
-      v_loader.fetch(v_head + next * v_stride, v_stride, next_keys, thread_index);
+      k_loader.fetch(k_head.from(next), next_keys, thread_index);
+      v_loader.fetch(v_head.from(next), next_keys, thread_index);
     }
     if (!own_rows || k0 >= own_keys.end || k0 + BK <= own_keys.begin) {
       continue;
     }
-    const typename rows::type k_rows = rows::at(k_tile, k_head + k0 * k_stride, k_stride, keys, at);
-    const typename rows::type v_rows = rows::at(v_tile, v_head + k0 * v_stride, v_stride, keys, at);
+    const typename rows::type k_rows = rows::at(k_tile, k_head.from(k0), keys, at);
+    const typename rows::type v_rows = rows::at(v_tile, v_head.from(k0), keys, at);
 
     fa::matrix8x8<float> s[TQ][TK];
     FA_UNROLL
@@ -207,7 +221,7 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
     FA_UNROLL
     for (int i = 0; i < TQ; i++) {
       const long row = lane_row + i * 8;
-      const fa::key_range attended = fa::keys_of_row(row + params.qL_off, kL, left, right);
+      const fa::key_range attended = fa::keys_of_row(row + sequence.qL_off, kL, left, right);
       const int begin = fa::keys_within(attended.begin - k0, BK);
       const int end = fa::keys_within(attended.end - k0, BK);
       float score[TK][2];
@@ -219,6 +233,9 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
           const int key = k * 8 + at.col + e;
           const bool attends = key >= begin && key < end;
           float x = fa::score_of(s[i][k].thread_elements()[e], params);
+          if (use_alibi) {
+            x = fa::with_alibi(x, slope, row + sequence.qL_off - k0 - key);
+          }
           if (has_bias && attends && has_row[i]) {
             x = fa::masked(x, mask[mask_head + row * mask_params.M_strides[2] + k0 + key]);
           }
@@ -298,7 +315,7 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
     }
   }
 
-  device T *o_lane = O + batch * params.O_strides[0] + head * params.O_strides[1] + at.col;
+  device T *o_lane = O + o_batch + head * params.O_strides[1] + at.col;
   FA_UNROLL
   for (int i = 0; i < TQ; i++) {
     const long row = lane_row + i * 8;
@@ -318,7 +335,7 @@ template <typename T, typename M, int D, int BQ, int BK, int WM>
         to[d * 8 + 1] = T(mean.y);
       }
       if (use_lse && at.col == 0) {
-        LSE[(batch * params.H + head) * qL + row] = softmax[i].log_sum_exp();
+        LSE[fa::lse_row(sequence, batch, head, params, q_starts) + row] = softmax[i].log_sum_exp();
       }
     }
   }

@@ -12,6 +12,7 @@
 #include "mma.h"
 #include "online_softmax.h"
 #include "prefill.h"
+#include "prefill_sequences.h"
 #include "special_values.h"
 #include "tile_rows.h"
 #include "unroll.h"
@@ -51,6 +52,13 @@ template <typename T, typename M>
     device float *LSE [[buffer(9), function_constant(use_lse)]],                           // [B, H, qL], contiguous
     constant fa_attn_window_params &window_params [[buffer(10), function_constant(use_window)]],
     constant fa_attn_blk_params &blk_params [[buffer(11), function_constant(use_blk)]],  // strides of slot 7
+    device const float *alibi [[buffer(12), function_constant(use_alibi)]],              // [H] or [B, H]
+    device const uint *q_starts [[buffer(13), function_constant(use_varlen)]],           // [B + 1]
+    device const uint *k_starts [[buffer(14), function_constant(use_k_starts)]],         // [B + 1]
+    device const uint *block_table [[buffer(15), function_constant(use_pages)]],         // [B, pages of a sequence]
+    device const uint *kv_lens [[buffer(16), function_constant(use_kv_lens)]],           // [B]
+    constant fa_attn_page_params &page_params [[buffer(17), function_constant(use_pages)]],
+    constant fa_attn_alibi_params &alibi_params [[buffer(18), function_constant(use_alibi)]],
     threadgroup char *memory [[threadgroup(0)]],                                         // 28,672 bytes
     uint3 group [[threadgroup_position_in_grid]],                                        // query tile, head, batch
     ushort simdgroup_index [[simdgroup_index_in_threadgroup]], ushort lane [[thread_index_in_simdgroup]],
@@ -58,17 +66,23 @@ template <typename T, typename M>
   static_assert(sizeof(shared_memory<T>) <= 28672, "too much for a threadgroup");
   threadgroup shared_memory<T> &shared = *(threadgroup shared_memory<T> *)memory;
 
-  const long qL = params.qL;
-  const long kL = params.kL;
   const long batch = group.z;
   const long head = group.y;
+  const fa::sequence sequence = fa::sequence_of(batch, params, q_starts, k_starts, kv_lens);
+  const long qL = sequence.qL;
+  const long kL = sequence.kL;
   const long kv_head = int(group.y) / params.gqa_factor;
   const fa::lane_position at = fa::position_of(lane);
   const long group_row = long(group.x) * BQ;
+  if (use_varlen && group_row >= qL) {
+    return;
+  }
   const int rows = align_Q ? BQ : fa::keys_within(qL - group_row, BQ);
 
-  device const T *q_group =
-      Q + batch * params.Q_strides[0] + head * params.Q_strides[1] + group_row * params.Q_strides[2];
+  // Rows of a packed batch have no batches to step over.
+  const long q_batch = use_varlen ? sequence.q_start * params.Q_strides[2] : batch * params.Q_strides[0];
+  const long o_batch = use_varlen ? sequence.q_start * params.O_strides[2] : batch * params.O_strides[0];
+  device const T *q_group = Q + q_batch + head * params.Q_strides[1] + group_row * params.Q_strides[2];
   for (int i = thread_index; i < BQ * D; i += nsg * 32) {
     const int row = i / D;
     shared.q[row][i % D] = row < rows ? q_group[row * params.Q_strides[2] + i % D] : T(0.0f);
@@ -92,19 +106,19 @@ template <typename T, typename M>
   const int right = use_window ? window_params.right : -1;
   const long row = group_row + at.row;
   const fa::key_range group_keys =
-      fa::keys_of_rows(group_row + params.qL_off, group_row + rows - 1 + params.qL_off, kL, left, right);
-  const fa::key_range row_keys = fa::keys_of_row(row + params.qL_off, kL, left, right);
+      fa::keys_of_rows(group_row + sequence.qL_off, group_row + rows - 1 + sequence.qL_off, kL, left, right);
+  const fa::key_range row_keys = fa::keys_of_row(row + sequence.qL_off, kL, left, right);
 
-  const long k_stride = params.K_strides[2];
-  const long v_stride = params.V_strides[2];
-  device const T *k_head = K + batch * params.K_strides[0] + kv_head * params.K_strides[1];
-  device const T *v_head = V + batch * params.V_strides[0] + kv_head * params.V_strides[1];
+  const fa::key_rows<T> k_head = fa::rows_of(K, params.K_strides, batch, kv_head, sequence, block_table, page_params);
+  const fa::key_rows<T> v_head = fa::rows_of(V, params.V_strides, batch, kv_head, sequence, block_table, page_params);
+  const float slope = use_alibi ? alibi[batch * alibi_params.batch_stride + head] : 0.0f;
   const long mask_row = has_mask ? batch * mask_params.M_strides[0] + head * mask_params.M_strides[1] +
                                        (at.row < rows ? row : 0) * mask_params.M_strides[2]
                                  : 0;
   device const uchar *blk_row = nullptr;
   if (use_blk) {
-    blk_row = blk + batch * blk_params.strides[0] + head * blk_params.strides[1] + group.x * ((kL + BK - 1) / BK);
+    blk_row =
+        blk + batch * blk_params.strides[0] + head * blk_params.strides[1] + group.x * ((params.kL + BK - 1) / BK);
   }
   const int blocks = D / 8 / nsg;
   const int first_column = simdgroup_index * blocks * 8;
@@ -116,8 +130,8 @@ template <typename T, typename M>
   for (; k0 < group_keys.end; k0 = fa::next_tile<BK>(k0 + BK, group_keys.end, blk_row, kind)) {
     const bool has_bias = has_mask && (!use_blk || kind != fa::tile_attended);
     const int keys = align_K ? BK : fa::keys_within(kL - k0, BK);
-    const fa::direct_rows<T> k_rows = {k_head + k0 * k_stride, k_stride, keys, at};
-    const fa::direct_rows<T> v_rows = {v_head + k0 * v_stride, v_stride, keys, at};
+    const fa::direct_rows<T, fa::key_rows<T>> k_rows = {k_head.from(k0), keys, at};
+    const fa::direct_rows<T, fa::key_rows<T>> v_rows = {v_head.from(k0), keys, at};
     // The blocks of eight keys that any row attends.
     const int first_block = fa::keys_within(group_keys.begin - k0, BK) / 8;
     const int end_block = (fa::keys_within(group_keys.end - k0, BK) + 7) / 8;
@@ -143,6 +157,9 @@ template <typename T, typename M>
         const int key = k * 8 + at.col + e;
         const bool attends = k0 + key >= row_keys.begin && k0 + key < row_keys.end;
         float x = fa::score_of(even.thread_elements()[e] + odd.thread_elements()[e], params);
+        if (use_alibi) {
+          x = fa::with_alibi(x, slope, row + sequence.qL_off - k0 - key);
+        }
         if (has_bias && attends && at.row < rows) {
           x = fa::masked(x, mask[mask_row + k0 + key]);
         }
@@ -233,7 +250,7 @@ template <typename T, typename M>
       if (lane == 0) {
         shared.factors[own] = softmax[i].normalizer();
         if (use_lse && own < rows) {
-          LSE[(batch * params.H + head) * qL + group_row + own] = softmax[i].log_sum_exp();
+          LSE[fa::lse_row(sequence, batch, head, params, q_starts) + group_row + own] = softmax[i].log_sum_exp();
         }
       }
     }
@@ -242,8 +259,7 @@ template <typename T, typename M>
 
   if (at.row < rows) {
     const float normalizer = shared.factors[at.row];
-    device T *to = O + batch * params.O_strides[0] + head * params.O_strides[1] + row * params.O_strides[2] +
-                   first_column + at.col;
+    device T *to = O + o_batch + head * params.O_strides[1] + row * params.O_strides[2] + first_column + at.col;
     FA_UNROLL
     for (int b = 0; b < most_blocks; b++) {
       if (b < blocks) {

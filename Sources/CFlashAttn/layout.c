@@ -40,6 +40,13 @@ CHECK_SIZE(fa_attn_window_params, 8);
 CHECK_FIELD(fa_attn_window_params, left, 0);
 CHECK_FIELD(fa_attn_window_params, right, 4);
 
+CHECK_SIZE(fa_attn_alibi_params, 8);
+CHECK_FIELD(fa_attn_alibi_params, batch_stride, 0);
+
+CHECK_SIZE(fa_attn_page_params, 8);
+CHECK_FIELD(fa_attn_page_params, page_size, 0);
+CHECK_FIELD(fa_attn_page_params, pages_per_sequence, 4);
+
 CHECK_SIZE(fa_blk_params, 40);
 CHECK_FIELD(fa_blk_params, qL, 0);
 CHECK_FIELD(fa_blk_params, kL, 4);

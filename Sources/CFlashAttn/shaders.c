@@ -49,6 +49,9 @@ static const char online_softmax_h[] = {
 static const char prefill_h[] = {
 #embed "../../shaders/include/prefill.h" suffix(, 0)
 };
+static const char prefill_sequences_h[] = {
+#embed "../../shaders/include/prefill_sequences.h" suffix(, 0)
+};
 static const char special_values_h[] = {
 #embed "../../shaders/include/special_values.h" suffix(, 0)
 };
@@ -124,6 +127,7 @@ static const cfa_shader_file files[] = {
     {"mma.h", mma_h},
     {"online_softmax.h", online_softmax_h},
     {"prefill.h", prefill_h},
+    {"prefill_sequences.h", prefill_sequences_h},
     {"special_values.h", special_values_h},
     {"tile_loader.h", tile_loader_h},
     {"tile_rows.h", tile_rows_h},

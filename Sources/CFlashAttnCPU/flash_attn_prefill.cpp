@@ -1,42 +1,14 @@
 #include "flash_attn_prefill.h"
 
-#include <cinttypes>
 #include <cmath>
-#include <cstring>
 
 #include "bodies.h"
-#include "flash_attn_params.h"
+#include "prefill_arguments.h"
 
 namespace fa {
 
 namespace {
 
-enum Slot {
-  Q = 0,
-  K = 1,
-  V = 2,
-  O = 3,
-  PARAMS = 4,
-  MASK_PARAMS = 5,
-  MASK = 6,
-  BLK = 7,
-  SINKS = 8,
-  LSE = 9,
-  WINDOW = 10,
-  BLK_PARAMS = 11
-};
-enum Constant {
-  ALIGN_Q = 200,
-  ALIGN_K = 201,
-  HAS_MASK = 300,
-  DO_CAUSAL = 301,
-  HAS_BLK = 303,
-  HAS_SINKS = 304,
-  HAS_LSE = 306,
-  HAS_WINDOW = 307,
-  HAS_SOFTCAP = 308,
-  NSG = 322
-};
 enum { D512_THREADGROUP_BYTES = 28672 };
 
 const sm_argument arguments[] = {
@@ -52,48 +24,27 @@ const sm_argument arguments[] = {
     {"LSE", LSE, SM_READ_WRITE, 0, HAS_LSE},
     {"window", WINDOW, SM_READ, sizeof(fa_attn_window_params), HAS_WINDOW},
     {"blk_params", BLK_PARAMS, SM_READ, sizeof(fa_attn_blk_params), HAS_BLK},
+    {"alibi", ALIBI, SM_READ, 0, HAS_ALIBI},
+    {"q_starts", Q_STARTS, SM_READ, 0, HAS_VARLEN},
+    {"k_starts", K_STARTS, SM_READ, 0, HAS_K_STARTS},
+    {"block_table", BLOCK_TABLE, SM_READ, 0, HAS_PAGES},
+    {"kv_lens", KV_LENS, SM_READ, 0, HAS_KV_LENS},
+    {"page_params", PAGE_PARAMS, SM_READ, sizeof(fa_attn_page_params), HAS_PAGES},
+    {"alibi_params", ALIBI_PARAMS, SM_READ, sizeof(fa_attn_alibi_params), HAS_ALIBI},
 };
 
-#define FA_CONSTANTS                                                                                  \
-  {"align_Q", ALIGN_Q, MTL_DATA_TYPE_BOOL, 1}, {"align_K", ALIGN_K, MTL_DATA_TYPE_BOOL, 1},           \
-      {"has_mask", HAS_MASK, MTL_DATA_TYPE_BOOL, 1}, {"do_causal", DO_CAUSAL, MTL_DATA_TYPE_BOOL, 1}, \
-      {"has_blk", HAS_BLK, MTL_DATA_TYPE_BOOL, 0}, {"has_sinks", HAS_SINKS, MTL_DATA_TYPE_BOOL, 0},   \
-      {"has_lse", HAS_LSE, MTL_DATA_TYPE_BOOL, 0}, {"has_window", HAS_WINDOW, MTL_DATA_TYPE_BOOL, 0}, \
-      {"has_softcap", HAS_SOFTCAP, MTL_DATA_TYPE_BOOL, 0},
+#define FA_OPTION(name, index) {name, index, MTL_DATA_TYPE_BOOL, 0}
+#define FA_CONSTANTS                                                                                                 \
+  {"align_Q", ALIGN_Q, MTL_DATA_TYPE_BOOL, 1}, {"align_K", ALIGN_K, MTL_DATA_TYPE_BOOL, 1},                          \
+      {"has_mask", HAS_MASK, MTL_DATA_TYPE_BOOL, 1}, {"do_causal", DO_CAUSAL, MTL_DATA_TYPE_BOOL, 1},                \
+      FA_OPTION("has_blk", HAS_BLK), FA_OPTION("has_sinks", HAS_SINKS), FA_OPTION("has_lse", HAS_LSE),               \
+      FA_OPTION("has_window", HAS_WINDOW), FA_OPTION("has_softcap", HAS_SOFTCAP), FA_OPTION("has_alibi", HAS_ALIBI), \
+      FA_OPTION("has_varlen", HAS_VARLEN), FA_OPTION("has_pages", HAS_PAGES), FA_OPTION("has_kv_lens", HAS_KV_LENS), \
+      FA_OPTION("has_k_starts", HAS_K_STARTS),
 const sm_constant_info constants[] = {FA_CONSTANTS};
 const sm_constant_info d512_constants[] = {FA_CONSTANTS{"nsg", NSG, MTL_DATA_TYPE_INT, 1}};
 #undef FA_CONSTANTS
-
-/// A kernel and its dispatch, for checks that fill in a problem one argument at a time.
-struct Reader {
-  const PrefillKernel &kernel;
-  const sm_dispatch &dispatch;
-
-  bool constant(Constant index) const { return bool_constant(dispatch, index, false); }
-
-  template <typename Params>
-  const char *read(Slot slot, const char *name, Params *params) const {
-    if (const char *error = check_bound(kernel.name, dispatch, slot, name, sizeof *params)) return error;
-    std::memcpy(params, dispatch.buffers[slot].data, sizeof *params);
-    return nullptr;
-  }
-
-  /// Checks that [counts..., row] elements with these strides are bound to the slot, and makes an operand of them.
-  const char *bind(Slot slot, const char *name, Elem elem, const int64_t (&counts)[3], const int64_t (&strides)[3],
-                   int64_t row, Operand *operand) const {
-    uint64_t bytes;
-    if (!extent_bytes(counts, strides, 3, row, elem_bytes(elem), &bytes)) {
-      return fail("%s: slot %d (%s): strides: needs non-negative ones and a size below 2^63 bytes, got (%" PRId64
-                  ", %" PRId64 ", %" PRId64 ")",
-                  kernel.name, slot, name, strides[0], strides[1], strides[2]);
-    }
-    if (const char *error = check_bound(kernel.name, dispatch, slot, name, bytes)) return error;
-    operand->data = static_cast<char *>(dispatch.buffers[slot].data);
-    // The stride of a dimension of length 1 is not used and may be too large to be one in bytes.
-    for (int i = 0; i < 3; i++) operand->strides[i] = counts[i] <= 1 ? 0 : strides[i] * elem_bytes(elem);
-    return nullptr;
-  }
-};
+#undef FA_OPTION
 
 const char *check_launch(const PrefillKernel &kernel, const sm_dispatch &dispatch) {
   if (kernel.simdgroups != 0) return check_threads(kernel.name, dispatch, 32, uint32_t(kernel.simdgroups));
@@ -131,7 +82,7 @@ const char *check_params(const PrefillKernel &kernel, const fa_attn_params &para
 }
 
 /// Reads the mask and what is known of its tiles.
-const char *read_mask(const Reader &reader, const int64_t (&counts)[3], int64_t keys, PrefillProblem *problem) {
+const char *read_mask(const PrefillReader &reader, const int64_t (&counts)[3], int64_t keys, PrefillProblem *problem) {
   const PrefillKernel &kernel = reader.kernel;
   problem->masked = reader.constant(HAS_MASK);
   if (!problem->masked) {
@@ -162,10 +113,9 @@ const char *read_mask(const Reader &reader, const int64_t (&counts)[3], int64_t 
   return nullptr;
 }
 
-/// Which keys a row attends, as far as causality and the window say.
-const char *read_bounds(const Reader &reader, int64_t offset, PrefillProblem *problem) {
-  problem->lower = -unbounded;
-  problem->upper = reader.constant(DO_CAUSAL) ? offset : unbounded;
+/// What causality and the window say.
+const char *read_bounds(const PrefillReader &reader, PrefillBounds *bounds) {
+  *bounds = {reader.constant(DO_CAUSAL), -1, -1};
   if (!reader.constant(HAS_WINDOW)) return nullptr;
   fa_attn_window_params window;
   if (const char *error = reader.read(WINDOW, "window", &window)) return error;
@@ -173,9 +123,43 @@ const char *read_bounds(const Reader &reader, int64_t offset, PrefillProblem *pr
     return fail("%s: slot %d (window): needs -1 or more on either side, got (%" PRId32 ", %" PRId32 ")",
                 reader.kernel.name, WINDOW, window.left, window.right);
   }
-  if (window.left >= 0) problem->lower = offset - window.left;
-  if (window.right >= 0 && offset + window.right < problem->upper) problem->upper = offset + window.right;
+  bounds->left = window.left;
+  bounds->right = window.right;
   return nullptr;
+}
+
+/// Binds Q, K, V, O and LSE of sequences that are all alike.
+const char *bind_batches(const PrefillReader &reader, const fa_attn_params &params, const PrefillBounds &bounds,
+                         PrefillProblem *problem) {
+  const Elem elem = reader.kernel.elem;
+  const int64_t q_counts[3] = {problem->batches, problem->heads, problem->rows};
+  const int64_t kv_counts[3] = {problem->batches, (problem->heads - 1) / params.gqa_factor + 1, params.kL};
+  const int64_t lse_strides[3] = {int64_t(params.H) * params.qL, params.qL, 1};
+  const char *error = reader.bind(Q, "Q", elem, q_counts, params.Q_strides, params.D, &problem->q);
+  if (!error) error = reader.bind(K, "K", elem, kv_counts, params.K_strides, params.D, &problem->k);
+  if (!error) error = reader.bind(V, "V", elem, kv_counts, params.V_strides, params.D, &problem->v);
+  if (!error) error = reader.bind_output(q_counts, params, &problem->o);
+  if (!error && reader.constant(HAS_LSE)) {
+    error = reader.bind(LSE, "LSE", Elem::f32, q_counts, lse_strides, 1, &problem->lse);
+  }
+  problem->offset = params.qL_off;
+  problem->lower = bounds.lower(params.qL_off);
+  problem->upper = bounds.upper(params.qL_off);
+  bounds.span(problem->rows, params.qL_off, params.kL, &problem->first_key, &problem->keys);
+  return error;
+}
+
+/// Reads the slopes, [batches, heads].
+const char *read_alibi(const PrefillReader &reader, PrefillProblem *problem) {
+  if (!reader.constant(HAS_ALIBI)) return nullptr;
+  fa_attn_alibi_params params;
+  if (const char *error = reader.read(ALIBI_PARAMS, "alibi_params", &params)) return error;
+  const int64_t counts[3] = {1, 1, problem->batches}, strides[3] = {0, 0, params.batch_stride};
+  Operand slopes;
+  const char *error = reader.bind(ALIBI, "alibi", Elem::f32, counts, strides, problem->heads, &slopes);
+  problem->alibi = slopes.data;
+  problem->alibi_stride = slopes.strides[2];
+  return error;
 }
 
 }  // namespace
@@ -187,7 +171,7 @@ const char *run_prefill(const PrefillKernel &kernel, const sm_dispatch &dispatch
   const IsaChoice &choice = isa_choice();
   if (choice.error != nullptr) return choice.error;
 
-  const Reader reader = {kernel, dispatch};
+  const PrefillReader reader = {kernel, dispatch};
   fa_attn_params params;
   const char *error = check_launch(kernel, dispatch);
   if (!error) error = reader.read(PARAMS, "params", &params);
@@ -199,32 +183,30 @@ const char *run_prefill(const PrefillKernel &kernel, const sm_dispatch &dispatch
   const int64_t heads = covered(params.H, dispatch.threadgroups[1]);
   const int64_t rows = covered(params.qL, dispatch.threadgroups[0], kernel.tile_rows);
   if (batches == 0 || heads == 0 || rows == 0) return nullptr;
-  const int64_t q_counts[3] = {batches, heads, rows};
-  const int64_t kv_counts[3] = {batches, (heads - 1) / params.gqa_factor + 1, params.kL};
 
   PrefillProblem problem = {};
   problem.kernel = kernel.name;
-  const Elem elem = kernel.elem;
-  error = reader.bind(Q, "Q", elem, q_counts, params.Q_strides, params.D, &problem.q);
-  if (!error) error = reader.bind(K, "K", elem, kv_counts, params.K_strides, params.D, &problem.k);
-  if (!error) error = reader.bind(V, "V", elem, kv_counts, params.V_strides, params.D, &problem.v);
-  if (!error) error = reader.bind(O, "O", elem, q_counts, params.O_strides, params.D, &problem.o);
-  if (error) return error;
-  if (!rows_disjoint(q_counts, params.O_strides, 3, params.D)) {
-    return fail("%s: slot %d (O): strides: needs rows that do not overlap, got (%" PRId64 ", %" PRId64 ", %" PRId64 ")",
-                kernel.name, O, params.O_strides[0], params.O_strides[1], params.O_strides[2]);
-  }
+  problem.executor = dispatch.executor;
+  problem.batches = int(batches);
+  problem.heads = int(heads);
+  problem.rows = int(rows);
+  problem.group = params.gqa_factor;
+  problem.head_dim = params.D;
+  problem.scale = params.scale;
 
-  error = read_mask(reader, q_counts, params.kL, &problem);
-  if (!error) error = read_bounds(reader, params.qL_off, &problem);
-  if (error) return error;
-  if (reader.constant(HAS_SINKS)) {
+  PrefillBounds bounds;
+  std::vector<PrefillSequence> sequences;
+  error = read_bounds(reader, &bounds);
+  if (!error) {
+    error = has_sequences(reader) ? bind_sequences(reader, params, bounds, &problem, &sequences)
+                                  : bind_batches(reader, params, bounds, &problem);
+  }
+  const int64_t q_counts[3] = {batches, heads, rows};
+  if (!error) error = read_mask(reader, q_counts, params.kL, &problem);
+  if (!error) error = read_alibi(reader, &problem);
+  if (!error && reader.constant(HAS_SINKS)) {
     error = check_bound(kernel.name, dispatch, SINKS, "sinks", uint64_t(heads) * 4);
     problem.sinks = static_cast<const char *>(dispatch.buffers[SINKS].data);
-  }
-  if (!error && reader.constant(HAS_LSE)) {
-    const int64_t strides[3] = {int64_t(params.H) * params.qL, params.qL, 1};
-    error = reader.bind(LSE, "LSE", Elem::f32, q_counts, strides, 1, &problem.lse);
   }
   if (error) return error;
   problem.softcap = reader.constant(HAS_SOFTCAP) ? params.softcap : 0.0f;
@@ -233,17 +215,7 @@ const char *run_prefill(const PrefillKernel &kernel, const sm_dispatch &dispatch
                 double(problem.softcap));
   }
 
-  const auto within = [](int64_t key, int64_t keys) { return int(key < 0 ? 0 : key < keys ? key : keys); };
-  problem.keys = within(rows + problem.upper, params.kL);
-  problem.first_key = within(problem.lower, problem.keys);
-  problem.batches = int(batches);
-  problem.heads = int(heads);
-  problem.rows = int(rows);
-  problem.group = params.gqa_factor;
-  problem.head_dim = params.D;
-  problem.scale = params.scale;
-  problem.executor = dispatch.executor;
-  return bodies_for(choice.isa).prefill[int(elem)](problem);
+  return bodies_for(choice.isa).prefill[int(kernel.elem)](problem);
 }
 
 }  // namespace fa

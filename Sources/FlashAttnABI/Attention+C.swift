@@ -20,6 +20,7 @@ extension Attention {
     if given.mask.data != nil { mask = try HostTensor(given.mask, "mask") }
     if given.sinks.data != nil { sinks = try HostTensor(given.sinks, "sinks") }
     if given.lse.data != nil { lse = try HostTensor(given.lse, "lse") }
+    if given.alibi.data != nil { alibi = try HostTensor(given.alibi, "alibi") }
     switch given.layout {
     case FA_LAYOUT_BHLD: layout = .bhld
     case FA_LAYOUT_BLHD: layout = .blhd

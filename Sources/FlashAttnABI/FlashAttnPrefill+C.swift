@@ -17,6 +17,9 @@ extension FlashAttnPrefill.Problem {
     sinks = given.has_sinks != 0
     lse = given.has_lse != 0
     nsg = given.nsg != 0 ? Int(given.nsg) : nil
+    alibi = given.has_alibi != 0
+    alibiStride = Int(given.alibi_stride)
+    sequences = try FlashAttnPrefill.Sequences(given, operation)
     switch given.layout {
     case FA_LAYOUT_BHLD: layout = .headMajor
     case FA_LAYOUT_BLHD: layout = .seqMajor
@@ -41,6 +44,24 @@ extension FlashAttnPrefill.Problem {
   }
 }
 
+extension FlashAttnPrefill.Sequences {
+  /// Nil where all are alike.
+  fileprivate init?(_ given: fa_flash_attn_prefill_problem, _ operation: String) throws(FAError) {
+    self.init()
+    let batch = given.batch
+    if given.q_starts != nil { queryStarts = try perSequence(given.q_starts, batch, extra: 1, operation, "q_starts") }
+    if given.k_starts != nil { keyStarts = try perSequence(given.k_starts, batch, extra: 1, operation, "k_starts") }
+    if given.kv_lens != nil { keyLengths = try perSequence(given.kv_lens, batch, operation, "kv_lens") }
+    if given.block_table != nil {
+      pages = FlashAttnPrefill.Pages(
+        count: Int(given.pages), size: Int(given.page_size),
+        table: try blockTable(given.block_table, batch, given.pages_per_sequence, operation),
+        columns: Int(given.pages_per_sequence))
+    }
+    if queryStarts == nil, keyStarts == nil, keyLengths == nil, pages == nil { return nil }
+  }
+}
+
 extension Strides {
   init(_ given: (Int64, Int64, Int64)) {
     self.init(batch: Int(given.0), head: Int(given.1), row: Int(given.2))
@@ -53,7 +74,8 @@ extension FlashAttnPrefill.Buffers {
       q: try optionalBuffer(given.q, operation, "q"), k: try optionalBuffer(given.k, operation, "k"),
       v: try optionalBuffer(given.v, operation, "v"), o: try optionalBuffer(given.o, operation, "o"),
       mask: try optionalBuffer(given.mask, operation, "mask"), blk: try optionalBuffer(given.blk, operation, "blk"),
-      sinks: try optionalBuffer(given.sinks, operation, "sinks"), lse: try optionalBuffer(given.lse, operation, "lse"))
+      sinks: try optionalBuffer(given.sinks, operation, "sinks"), lse: try optionalBuffer(given.lse, operation, "lse"),
+      alibi: try optionalBuffer(given.alibi, operation, "alibi"))
   }
 }
 

@@ -74,6 +74,9 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_DECODE_PROBLEM: MemoryLayout<fa_flash_attn_decode_problem>.size
   case FA_STRUCT_DECODE_BUFFERS: MemoryLayout<fa_flash_attn_decode_buffers>.size
   case FA_STRUCT_SHADER_OPTIONS: MemoryLayout<fa_shader_options>.size
+  case FA_STRUCT_ATTN_ALIBI_PARAMS: MemoryLayout<fa_attn_alibi_params>.size
+  case FA_STRUCT_ATTN_PAGE_PARAMS: MemoryLayout<fa_attn_page_params>.size
+  case FA_STRUCT_ATTENTION_VARLEN: MemoryLayout<fa_attention_varlen_args>.size
   default: 0
   }
 }

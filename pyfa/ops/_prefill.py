@@ -16,6 +16,7 @@ from pyfa._errors import invalid
 from pyfa._explain import Explanation
 from pyfa._ffi import CData, check, choices, choose, ffi, integer, result, string
 from pyfa._handle import live
+from pyfa._sequences import Integers, integers, point, point_to_table
 from pyfa._window import Window, set_window
 from pyfa.ops import _operands
 from pyfa.ops._operands import Operand
@@ -80,10 +81,39 @@ class FlashAttnPrefillProblem:
     mask_strides: Sequence[int] = (0, 0, 0)
     blk_strides: Sequence[int] = (0, 0)
     """Bytes between the block bytes of batches and of heads; 0 broadcasts."""
+    has_alibi: bool = False
+    alibi_stride: int = 0
+    """Elements between the slopes of batches; 0 broadcasts."""
+    q_starts: Integers | None = None
+    """``[batch + 1]``: q and out are packed, ``[rows, heads, head_dim]``, and the LSE is ``[heads, rows]``; sequence b
+    has the rows from ``q_starts[b]`` to ``q_starts[b + 1] - 1``. `q_len` is not read."""
+    k_starts: Integers | None = None
+    """``[batch + 1]``: likewise of k and v, with `q_starts`. `kv_len` is not read."""
+    kv_lens: Integers | None = None
+    """``[batch]``: keys of each sequence, of those it has room for."""
+    block_table: Integers | None = None
+    """``[batch, pages of a sequence]``, with `kv_lens`: k and v are ``[pages, page_size, kv_heads, head_dim]``; of
+    strides, the first are between pages. `kv_len` is not read."""
+    page_size: int = 0
+    pages: int = 0
 
     @property
-    def o_shape(self) -> tuple[int, int, int, int]:
+    def rows(self) -> int:
+        """Query rows of a batch, or of all where they are packed."""
+        if self.q_starts is None:
+            return self.q_len
+        return int(integers("flash_attn_prefill", "q_starts", self.q_starts, 1)[-1:].sum())
+
+    @property
+    def lse_shape(self) -> tuple[int, ...]:
+        """Shape of the log-sum-exp."""
+        return (self.batch, self.heads, self.q_len) if self.q_starts is None else (self.heads, self.rows)
+
+    @property
+    def o_shape(self) -> tuple[int, ...]:
         """Shape of the result in this layout."""
+        if self.q_starts is not None:
+            return self.rows, self.heads, self.head_dim
         if self.layout == "blhd":
             return self.batch, self.q_len, self.heads, self.head_dim
         return self.batch, self.heads, self.q_len, self.head_dim
@@ -113,6 +143,16 @@ def encode(operation: str, problem: FlashAttnPrefillProblem) -> CData:
             raise invalid(operation, "nsg", "4 or 8", "0")
     for name in ("q_strides", "k_strides", "v_strides", "o_strides", "mask_strides", "blk_strides"):
         _operands.set_strides(operation, raw, problem, name)
+    raw.has_alibi = bool(problem.has_alibi)
+    _operands.set_sizes(operation, raw, problem, ("alibi_stride", "page_size", "pages"))
+    for name, extra in (("q_starts", 1), ("k_starts", 1), ("kv_lens", 0)):
+        numbers = point(operation, raw, name, getattr(problem, name))
+        if numbers is not None and len(numbers) != problem.batch + extra:
+            what = f"one for each of {problem.batch} sequences" + (" and an end" if extra else "")
+            raise invalid(operation, name, what, str(len(numbers)))
+    table = point_to_table(operation, raw, problem.block_table)
+    if table is not None and table[0] != problem.batch:
+        raise invalid(operation, "block_table", f"[{problem.batch}, pages of a sequence]", str(list(table)))
     return raw
 
 
@@ -136,8 +176,10 @@ class Call:
     mask: Operand | None
     blk: Operand | None
     sinks: Operand | None
+    alibi: Operand | None
     lse: Buffer | bool | None
     options: dict[str, Any]
+    sequences: dict[str, Any]
     kv_len: int | None
     problem: FlashAttnPrefillProblem | None
     encoder: CommandEncoder | None
@@ -150,7 +192,7 @@ class Call:
         target = _operands.output(operation, "out", self.out)
         for name in "qkv":
             _operands.checked(operation, name, getattr(self, name))
-        for name in ("mask", "blk", "sinks"):
+        for name in ("mask", "blk", "sinks", "alibi"):
             if getattr(self, name) is not None:
                 _operands.checked(operation, name, getattr(self, name))
         encoder = self.encoder or CommandEncoder(self.device or default_device())
@@ -158,14 +200,15 @@ class Call:
         wants_lse = self.lse is not None and self.lse is not False
         problem = self.problem or self.problem_of_shapes(wants_lse)
         raw = encode(operation, problem)
-        is_empty = problem.q_len == 0
+        is_empty = problem.rows == 0
         if target is None and not is_empty:
             target = Buffer.zeros(problem.o_shape, problem.dtype, device=on)
         sums: Buffer | None = None
-        rows = (problem.batch, problem.heads, problem.q_len)
+        rows = problem.lse_shape
         if wants_lse and not is_empty:
             sums = self.lse if isinstance(self.lse, Buffer) else Buffer.zeros(rows, np.float32, device=on)
-        bound = {name: _operands.buffer_of(getattr(self, name), on) for name in ("q", "k", "v", "mask", "blk", "sinks")}
+        inputs = ("q", "k", "v", "mask", "blk", "sinks", "alibi")
+        bound = {name: _operands.buffer_of(getattr(self, name), on) for name in inputs}
         bound |= {"o": target, "lse": sums}
         buffers = ffi.new(_BUFFERS)
         for name, buffer in bound.items():
@@ -189,14 +232,18 @@ class Call:
         operation = self.operation
         q, k, v = self.q, self.k, self.v
         dtype = _operands.element_type(q)
-        for name, operand in zip("qkv", (q, k, v), strict=True):
-            if len(operand.shape) != 4:
-                raise invalid(operation, name, "4 dimensions", str(len(operand.shape)))
+        packed, paged = self.sequences["q_starts"] is not None, self.sequences["block_table"] is not None
+        ranks = (3 if packed else 4, *([3 if packed and not paged else 4] * 2))
+        for name, operand, rank in zip("qkv", (q, k, v), ranks, strict=True):
+            if len(operand.shape) != rank:
+                raise invalid(operation, name, f"{rank} dimensions", str(len(operand.shape)))
             if _operands.element_type(operand) != dtype:
                 raise invalid(operation, name, f"{dtype}, as q has", str(operand.dtype))
         layout = self.options["layout"]
         if layout not in ("bhld", "blhd"):
             raise invalid(operation, "layout", "'bhld' or 'blhd' without a problem", repr(layout))
+        if packed or any(given is not None for given in self.sequences.values()):
+            return self._problem_of_sequences(has_lse, dtype, packed, paged)
         length, heads = (1, 2) if layout == "blhd" else (2, 1)
         if k.shape[::3] != q.shape[::3]:
             raise invalid(operation, "k", f"batch and head_dim {list(q.shape[::3])}", str(list(k.shape[::3])))
@@ -221,8 +268,69 @@ class Call:
             blk_strides=self._blk_strides(sizes),
             has_sinks=self._has_sinks(sizes[1]),
             has_lse=has_lse,
+            has_alibi=self.alibi is not None,
+            alibi_stride=self._alibi_stride(q.shape[0], sizes[1]),
             **self.options,
         )
+
+    def _problem_of_sequences(
+        self, has_lse: bool, dtype: np.dtype[Any], packed: bool, paged: bool
+    ) -> FlashAttnPrefillProblem:
+        """Read the sizes where sequences differ in length."""
+        operation, q, k, given = self.operation, self.q, self.k, self.sequences
+        length, heads = (1, 2) if self.options["layout"] == "blhd" else (2, 1)
+        if packed:
+            starts = integers(operation, "q_starts", given["q_starts"], 1)
+            batch, query_heads, q_len = len(starts) - 1, q.shape[1], 0
+            if starts[-1:] != q.shape[:1]:
+                raise invalid(operation, "q_starts", f"{q.shape[0]}, the rows of q, in the end", str(starts[-1:]))
+        else:
+            batch, query_heads, q_len = q.shape[0], q.shape[heads], q.shape[length]
+        kv_heads = k.shape[-2] if packed or paged else k.shape[heads]
+        if k.shape[-1] != q.shape[-1] or (not packed and not paged and k.shape[0] != batch):
+            expected = f"head_dim {q.shape[-1]}" + ("" if packed or paged else f" and batch {batch}") + ", as q has"
+            raise invalid(operation, "k", expected, str(list(k.shape)))
+        if self.v.shape != k.shape:
+            raise invalid(operation, "v", f"the shape of k, {list(k.shape)}", str(list(self.v.shape)))
+        if self.kv_len is not None:
+            raise invalid(operation, "kv_len", "none where sequences differ in length", str(self.kv_len))
+        if packed and given["k_starts"] is not None and not paged:
+            end = integers(operation, "k_starts", given["k_starts"], 1)[-1:]
+            if (end > k.shape[0]).any():
+                raise invalid(operation, "k_starts", f"at most {k.shape[0]}, the rows of k", str(end[0]))
+        kv_len = 0 if packed or paged else k.shape[length]
+        kind, rank, strides = self._mask((batch, query_heads, q_len, kv_len), dtype)
+        return FlashAttnPrefillProblem(
+            batch=batch,
+            heads=query_heads,
+            kv_heads=kv_heads,
+            head_dim=q.shape[-1],
+            q_len=q_len,
+            kv_len=kv_len,
+            dtype=dtype,
+            mask=kind,
+            mask_rank=rank,
+            mask_strides=strides,
+            has_blk=self.blk is not None,
+            blk_strides=self._blk_strides((batch, query_heads, q_len, kv_len)),
+            has_sinks=self._has_sinks(query_heads),
+            has_lse=has_lse,
+            has_alibi=self.alibi is not None,
+            alibi_stride=self._alibi_stride(batch, query_heads),
+            pages=k.shape[0] if paged else 0,
+            page_size=k.shape[1] if paged else 0,
+            **given,
+            **self.options,
+        )
+
+    def _alibi_stride(self, batch: int, heads: int) -> int:
+        if self.alibi is None:
+            return 0
+        shape = tuple(self.alibi.shape)
+        if shape not in ((heads,), (batch, heads)):
+            expected = f"[{heads}] or [{batch}, {heads}], a slope for each head"
+            raise invalid(self.operation, "alibi", expected, str(list(shape)))
+        return heads if len(shape) == 2 else 0
 
     def _mask(self, sizes: tuple[int, int, int, int], dtype: np.dtype[Any]) -> tuple[MaskKind, int, Sequence[int]]:
         """Return kind, mask_rank and mask_strides: the rank where nothing broadcasts within it, else strides."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyfa._device import Device, KernelRegistry
     from pyfa._encoder import CommandEncoder
     from pyfa._explain import Explanation
+    from pyfa._sequences import Integers
     from pyfa._window import Window
     from pyfa.ops._operands import Operand
     from pyfa.ops._prefill import FlashAttnPrefillProblem
@@ -26,6 +27,7 @@ def flash_attn_prefill(
     mask: Operand | None = None,
     blk: Operand | None = None,
     sinks: Operand | None = None,
+    alibi: Operand | None = None,
     lse: Buffer | bool | None = None,
     causal: bool = False,
     window: Window = None,
@@ -34,6 +36,10 @@ def flash_attn_prefill(
     layout: Literal["bhld", "blhd"] = "bhld",
     q_offset: int | None = None,
     kv_len: int | None = None,
+    q_starts: Integers | None = None,
+    k_starts: Integers | None = None,
+    kv_lens: Integers | None = None,
+    block_table: Integers | None = None,
     problem: FlashAttnPrefillProblem | None = None,
     encoder: CommandEncoder | None = None,
     registry: KernelRegistry | None = None,
@@ -57,15 +63,30 @@ def flash_attn_prefill(
         tells: tiles that attend nothing are skipped. It changes no bit of the result.
     sinks : Buffer or numpy.ndarray, optional
         float32 ``[H]``: a score that joins the sum of every row of its head and has no value.
+    alibi : Buffer or numpy.ndarray, optional
+        float32 ``[H]`` or ``[B, H]``: slopes; ``slope * |position of the row - key|`` is taken from every score, before
+        any mask.
     lse : Buffer or bool, optional
-        Where the log-sum-exp of each row goes, float32 ``[B, H, qL]``; True makes a new buffer.
+        Where the log-sum-exp of each row goes, float32 ``[B, H, qL]``, packed ``[H, rows]``; True makes a new buffer.
     causal, window, softcap, scale, layout, q_offset
         As for `pyfa.attention`.
     kv_len : int, optional
         How many of the keys in `k` and `v` are there; the others are room for more, and never read.
+    q_starts : sequence of int, optional
+        ``[B + 1]``: `q` and `out` are packed, ``[rows, H, D]`` in any layout, and sequence b has the rows
+        ``q_starts[b] ... q_starts[b + 1] - 1``, from 0 to the number of rows. Its last row stands at its last key. With
+        it `k` and `v` are ``[keys, Hkv, D]``, or in pages; there is no `mask`.
+    k_starts : sequence of int, optional
+        ``[B + 1]``: likewise of `k` and `v`, with `q_starts` and without pages.
+    kv_lens : sequence of int, optional
+        ``[B]``: keys of each sequence, of those it has room for; the last row of each stands at its last key.
+    block_table : array, optional
+        ``[B, pages of a sequence]``, with `kv_lens`: in any layout, `k` and `v` are ``[pages, page_size, Hkv, D]``, and
+        key j of sequence b is row ``j % page_size`` of page ``block_table[b, j // page_size]``. Entries behind a length
+        are not looked at. There is no `mask`.
     problem : FlashAttnPrefillProblem, optional
         Every parameter, in place of those options and of what is read from the shapes; for strides of one's own, and
-        so on. `mask`, `blk`, `sinks` and `lse` are given as it says.
+        so on. `mask`, `blk`, `sinks`, `alibi` and `lse` are given as it says.
     encoder : CommandEncoder, optional
         Encode only: nothing has run when the call returns, and results are buffers.
     registry : KernelRegistry, optional
@@ -97,10 +118,11 @@ def flash_attn_prefill(
     options = {
         "causal": causal, "window": window, "softcap": softcap, "scale": scale, "layout": layout, "q_offset": q_offset,
     }  # fmt: skip
+    sequences = {"q_starts": q_starts, "k_starts": k_starts, "kv_lens": kv_lens, "block_table": block_table}
     return _prefill.Call(
         operation="flash_attn_prefill", function=lib.fa_flash_attn_prefill, q=q, k=k, v=v, out=out, mask=mask, blk=blk,
-        sinks=sinks, lse=lse, options=options, kv_len=kv_len, problem=problem, encoder=encoder, registry=registry,
-        device=device,
+        sinks=sinks, alibi=alibi, lse=lse, options=options, sequences=sequences, kv_len=kv_len, problem=problem,
+        encoder=encoder, registry=registry, device=device,
     )()  # fmt: skip
 
 

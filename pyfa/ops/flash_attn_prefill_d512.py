@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyfa._device import Device, KernelRegistry
     from pyfa._encoder import CommandEncoder
     from pyfa._explain import Explanation
+    from pyfa._sequences import Integers
     from pyfa._window import Window
     from pyfa.ops._operands import Operand
     from pyfa.ops._prefill import FlashAttnPrefillProblem
@@ -26,6 +27,7 @@ def flash_attn_prefill_d512(
     mask: Operand | None = None,
     blk: Operand | None = None,
     sinks: Operand | None = None,
+    alibi: Operand | None = None,
     lse: Buffer | bool | None = None,
     causal: bool = False,
     window: Window = None,
@@ -34,6 +36,10 @@ def flash_attn_prefill_d512(
     layout: Literal["bhld", "blhd"] = "bhld",
     q_offset: int | None = None,
     kv_len: int | None = None,
+    q_starts: Integers | None = None,
+    k_starts: Integers | None = None,
+    kv_lens: Integers | None = None,
+    block_table: Integers | None = None,
     nsg: int | None = None,
     problem: FlashAttnPrefillProblem | None = None,
     encoder: CommandEncoder | None = None,
@@ -44,7 +50,8 @@ def flash_attn_prefill_d512(
 
     Parameters
     ----------
-    q, k, v, out, mask, sinks, lse, causal, window, softcap, scale, layout, q_offset, kv_len
+    q, k, v, out, mask, sinks, alibi, lse, causal, window, softcap, scale, layout, q_offset, kv_len
+    q_starts, k_starts, kv_lens, block_table
         As for `flash_attn_prefill`.
     blk : Buffer or numpy.ndarray, optional
         Likewise; of tiles of 8 rows by 64 keys.
@@ -71,10 +78,11 @@ def flash_attn_prefill_d512(
         "causal": causal, "window": window, "softcap": softcap, "scale": scale, "layout": layout, "q_offset": q_offset,
         "nsg": nsg,
     }  # fmt: skip
+    sequences = {"q_starts": q_starts, "k_starts": k_starts, "kv_lens": kv_lens, "block_table": block_table}
     return _prefill.Call(
         operation="flash_attn_prefill_d512", function=lib.fa_flash_attn_prefill_d512, q=q, k=k, v=v, out=out, mask=mask,
-        blk=blk, sinks=sinks, lse=lse, options=options, kv_len=kv_len, problem=problem, encoder=encoder,
-        registry=registry, device=device,
+        blk=blk, sinks=sinks, alibi=alibi, lse=lse, options=options, sequences=sequences, kv_len=kv_len,
+        problem=problem, encoder=encoder, registry=registry, device=device,
     )()  # fmt: skip
 
 

@@ -17,11 +17,13 @@ constant bool has_sinks [[function_constant(304)]];    // slot 8 is bound
 constant bool has_lse [[function_constant(306)]];      // slot 9 is bound
 constant bool has_window [[function_constant(307)]];   // slot 10 is bound
 constant bool has_softcap [[function_constant(308)]];  // params.softcap applies, unless it is 0
+constant bool has_alibi [[function_constant(309)]];    // slots 12 and 18 are bound
 constant bool use_blk = is_function_constant_defined(has_blk) ? has_blk : false;
 constant bool use_sinks = is_function_constant_defined(has_sinks) ? has_sinks : false;
 constant bool use_lse = is_function_constant_defined(has_lse) ? has_lse : false;
 constant bool use_window = is_function_constant_defined(has_window) ? has_window : false;
 constant bool use_softcap = is_function_constant_defined(has_softcap) ? has_softcap : false;
+constant bool use_alibi = is_function_constant_defined(has_alibi) ? has_alibi : false;
 
 namespace fa {
 
@@ -85,6 +87,11 @@ inline float score_of(float product, constant fa_attn_params &params) {
     return params.softcap * metal::precise::tanh(x / params.softcap);
   }
   return x;
+}
+
+/// What a head's ALiBi slope leaves of a score, `distance` keys away.
+inline float with_alibi(float score, float slope, long distance) {
+  return metal::fma(-slope, metal::fabs(float(distance)), score);
 }
 
 /// An additive mask is a bias of the score; -infinity excludes the key, whatever its score is ...

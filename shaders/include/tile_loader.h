@@ -25,15 +25,16 @@ struct tile_loader {
 
   metal::vec<T, 4> held[chunks_per_thread];
 
-  /// Reads `valid_rows` rows, `stride` elements apart; the rest of the tile becomes zero and is not read.
-  inline void fetch(device const T *rows, long stride, int valid_rows, ushort thread_index) {
+  /// Reads `valid_rows` rows, where `rows` says; the rest of the tile becomes zero and is not read.
+  template <typename Rows>
+  inline void fetch(Rows rows, int valid_rows, ushort thread_index) {
     FA_UNROLL
     for (int i = 0; i < chunks_per_thread; i++) {
       const int chunk = i * THREADS + thread_index;
       const int row = chunk / row_chunks;
       held[i] = metal::vec<T, 4>(T(0.0f));
       if (row < valid_rows) {
-        device const T *from = rows + row * stride + (chunk % row_chunks) * 4;
+        device const T *from = rows.at(row) + (chunk % row_chunks) * 4;
         held[i] = metal::vec<T, 4>(from[0], from[1], from[2], from[3]);
       }
     }

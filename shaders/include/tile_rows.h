@@ -25,35 +25,34 @@ struct staged_rows {
   }
 };
 
-/// Rows in device memory, of which `count` may be read; the others are zero. Worth it where each is read once.
-template <typename T>
+/// Rows in device memory, where `rows` says, of which `count` may be read; the others are zero. Worth it where each is
+/// read once.
+template <typename T, typename Rows>
 struct direct_rows {
-  device const T *rows;
-  long stride;
+  Rows rows;
   int count;
   lane_position at;
 
   inline matrix8x8<T> matrix(int row, int col) const {
-    if (row + 8 <= count) {
+    if (row + 8 <= count && rows.is_run(row)) {
       matrix8x8<T> m;
-      metal::simdgroup_load(m, rows + row * stride + col, ulong(stride));
+      metal::simdgroup_load(m, rows.at(row) + col, ulong(rows.stride));
       return m;
     }
     const bool there = row + at.row < count;
-    device const T *from = rows + (there ? row + at.row : 0) * stride + col + at.col;
+    device const T *from = rows.at(there ? row + at.row : 0) + col + at.col;
     return make_matrix(there ? from[0] : T(0.0f), there ? from[1] : T(0.0f));
   }
 
   inline matrix8x8<T> transposed(int row, int col) const {
-    if (row + 8 <= count) {
+    if (row + 8 <= count && rows.is_run(row)) {
       matrix8x8<T> m;
-      metal::simdgroup_load(m, rows + row * stride + col, ulong(stride), ulong2(0), true);
+      metal::simdgroup_load(m, rows.at(row) + col, ulong(rows.stride), ulong2(0), true);
       return m;
     }
     const int first = row + at.col;
-    device const T *from = rows + col + at.row;
-    return make_matrix(first < count ? from[first * stride] : T(0.0f),
-                       first + 1 < count ? from[(first + 1) * stride] : T(0.0f));
+    return make_matrix(first < count ? rows.at(first)[col + at.row] : T(0.0f),
+                       first + 1 < count ? rows.at(first + 1)[col + at.row] : T(0.0f));
   }
 };
 

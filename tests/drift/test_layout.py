@@ -36,6 +36,8 @@ EXPECTED = {
     "fa_attn_mask_params": (24, {"M_strides": 0}),
     "fa_attn_window_params": (8, {"left": 0, "right": 4}),
     "fa_attn_blk_params": (16, {"strides": 0}),
+    "fa_attn_alibi_params": (8, {"batch_stride": 0}),
+    "fa_attn_page_params": (8, {"page_size": 0, "pages_per_sequence": 4}),
     "fa_blk_params": (40, {"qL": 0, "kL": 4, "batches": 8, "heads": 12, "M_strides": 16}),
     "fa_mask_fill_params": (16, {"seq_len_k": 0, "q_abs_offset": 4, "n_swa": 8, "causal": 12}),
     "fa_fwht_params": (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import ml_dtypes
 import numpy as np
 
@@ -33,8 +35,9 @@ def attended(q_len, kv_len, *, causal=False, window=None, q_offset=None):
 
 
 def attention(
-    q, k, v, *, causal=False, mask=None, window=None, softcap=None, sinks=None, scale=None, layout="bhld", q_offset=None
-):
+    q, k, v, *, causal=False, mask=None, window=None, softcap=None, sinks=None, alibi=None, scale=None, layout="bhld",
+    q_offset=None,
+):  # fmt: skip
     """Return the output in the layout of q, and the LSE [B, H, qL], both float64."""
     q, k, v = (np.asarray(x).astype(np.float64) for x in (q, k, v))
     if layout == "blhd":
@@ -44,6 +47,9 @@ def attention(
     scores = q @ k.swapaxes(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if softcap:
         scores = softcap * np.tanh(scores / softcap)
+    if alibi is not None:
+        slopes = np.asarray(alibi, np.float64).reshape(-1, heads, 1, 1)
+        scores = scores - slopes * np.abs(positions(q_len, kv_len, q_offset) - np.arange(kv_len))
     if mask is not None:
         mask = np.asarray(mask)
         if mask.ndim == 3:
@@ -63,6 +69,18 @@ def attention(
     with np.errstate(divide="ignore"):
         lse = (np.log(total) + top)[..., 0]
     return out.swapaxes(1, 2) if layout == "blhd" else out, lse
+
+
+def attention_varlen(q, k, v, q_starts, k_starts, kv_lens=None, *, alibi=None, **options):
+    """Return the output [rows, H, D] and the LSE [H, rows] of a packed batch, sequence by sequence."""
+    out, lse = np.zeros(q.shape), np.zeros((q.shape[1], q.shape[0]))
+    for b, (first, last) in enumerate(itertools.pairwise(q_starts)):
+        end = k_starts[b + 1] if kv_lens is None else k_starts[b] + kv_lens[b]
+        own = (q[first:last], k[k_starts[b] : end], v[k_starts[b] : end])
+        slopes = alibi[b] if np.ndim(alibi) == 2 else alibi
+        found, sums = attention(*(x.swapaxes(0, 1)[None] for x in own), alibi=slopes, **options)
+        out[first:last], lse[:, first:last] = found[0].swapaxes(0, 1), sums[0]
+    return out, lse
 
 
 def assert_close(out, expected, dtype=None):

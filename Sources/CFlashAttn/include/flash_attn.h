@@ -100,7 +100,10 @@ typedef enum fa_struct_kind {
   FA_STRUCT_DECODE_PARAMS = 45,
   FA_STRUCT_DECODE_PROBLEM = 46,
   FA_STRUCT_DECODE_BUFFERS = 47,
-  FA_STRUCT_SHADER_OPTIONS = 48
+  FA_STRUCT_SHADER_OPTIONS = 48,
+  FA_STRUCT_ATTN_ALIBI_PARAMS = 49,
+  FA_STRUCT_ATTN_PAGE_PARAMS = 50,
+  FA_STRUCT_ATTENTION_VARLEN = 51
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);
@@ -434,6 +437,26 @@ typedef struct fa_flash_attn_prefill_problem {
   int64_t o_strides[3];
   int64_t mask_strides[3];  // mask_rank 0: elements between batches, heads, query rows; 0 broadcasts
   int64_t blk_strides[2];   // bytes between the block bytes of batches, heads; 0 broadcasts
+  int64_t alibi_stride;     // elements between the slopes of batches; 0 broadcasts
+  int32_t has_alibi;        // slope * |i + q_offset - j| is taken from every score, before any mask
+  int32_t reserved2;
+  // Sequences of different lengths, a batch each; null for what they do without. With any of these the last row of each
+  // sequence stands at its last key, and there is no q_offset.
+  //
+  // [batch + 1]: q and o are packed, [rows, heads, head_dim]; sequence b has rows q_starts[b] ... q_starts[b + 1] - 1.
+  // q_len is not read. Needs k_starts or a block table, and no mask.
+  const int64_t *q_starts;
+  // [batch + 1]: likewise k and v, with q_starts. kv_len is not read.
+  const int64_t *k_starts;
+  // [batch]: keys of each sequence, of those it has room for.
+  const int64_t *kv_lens;
+  // [batch, pages_per_sequence], with kv_lens and without a mask: k and v are [pages, page_size, kv_heads, head_dim] (of
+  // strides given, the first are between pages); key j of sequence b is row j % page_size of page [b][j / page_size].
+  // Entries behind a length are not read, and kv_len is not.
+  const uint32_t *block_table;
+  int64_t pages_per_sequence;
+  int64_t page_size;
+  int64_t pages;
 } fa_flash_attn_prefill_problem;
 
 typedef struct fa_flash_attn_prefill_buffers {
@@ -444,7 +467,8 @@ typedef struct fa_flash_attn_prefill_buffers {
   fa_buffer *mask;   // null without a mask
   fa_buffer *blk;    // FA_U8, a byte for each tile of the kernel (its plan tells the tile); null without block bytes
   fa_buffer *sinks;  // float32 [heads]: a score that joins every row's sum and has no value; null without sinks
-  fa_buffer *lse;    // float32 [batch, heads, q_len], natural logarithm; null if not wanted
+  fa_buffer *lse;    // float32 [batch, heads, q_len], or packed [heads, rows], natural logarithm; null if not wanted
+  fa_buffer *alibi;  // float32 [heads] or [batch, heads]: slopes; null without
 } fa_flash_attn_prefill_buffers;
 
 fa_status fa_flash_attn_prefill(fa_encoder *encoder, fa_registry *registry,
@@ -536,11 +560,45 @@ typedef struct fa_attention_args {
   int32_t reserved;
   int64_t q_offset;  // position of the first row among the keys, at most kv_len - q_len or 0; default kv_len - q_len
   int64_t window[2];  // keys before and after a row's position that it attends; -1: all
+  fa_tensor alibi;    // float32 [heads] or [batch, heads]: slope * |i + q_offset - j| is taken from every score
 } fa_attention_args;
 
 fa_status fa_attention(fa_device *device, const fa_attention_args *args);
 // What fa_attention would do, as JSON: passes, kernels, constants, grids, provider, copies.
 fa_status fa_attention_explain(fa_device *device, const fa_attention_args *args, const char **out);
+
+// Attention of a packed batch: sequences of different lengths, one after the other. The last row of each stands at its
+// last key.
+typedef struct fa_attention_varlen_args {
+  fa_tensor q;  // [rows, heads, head_dim]
+  fa_tensor k;  // [keys, kv_heads, head_dim], or with a block table [pages, page_size, kv_heads, head_dim]
+  fa_tensor v;
+  fa_tensor o;      // as q; written
+  fa_tensor sinks;  // float32 [heads]; data null: none
+  fa_tensor alibi;  // float32 [heads] or [batch, heads]; data null: none
+  fa_tensor lse;    // float32 [heads, rows], contiguous; written; data null: not wanted
+  int64_t batch;    // sequences
+  // [batch + 1]: sequence b has rows q_starts[b] ... q_starts[b + 1] - 1. From 0 to the number of rows.
+  const int64_t *q_starts;
+  // [batch + 1]: likewise keys, to their number at most; null with a block table.
+  const int64_t *k_starts;
+  // [batch]: keys of each sequence, of those it has room for; null: all, without a block table.
+  const int64_t *kv_lens;
+  // [batch, pages_per_sequence]: key j of sequence b is row j % page_size of page [b][j / page_size]; null: k and v are
+  // packed. Entries behind a length are not read.
+  const uint32_t *block_table;
+  int64_t pages_per_sequence;
+  int32_t causal;
+  int32_t has_scale;
+  float scale;
+  float softcap;
+  int32_t has_window;
+  int32_t reserved;
+  int64_t window[2];
+} fa_attention_varlen_args;
+
+fa_status fa_attention_varlen(fa_device *device, const fa_attention_varlen_args *args);
+fa_status fa_attention_varlen_explain(fa_device *device, const fa_attention_varlen_args *args, const char **out);
 
 #ifdef __cplusplus
 }

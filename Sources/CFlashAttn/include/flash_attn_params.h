@@ -50,6 +50,17 @@ typedef struct fa_attn_window_params {
   int32_t right;
 } fa_attn_window_params;
 
+/// Prefill kernels with ALiBi slopes, slot 18.
+typedef struct fa_attn_alibi_params {
+  int64_t batch_stride;  // elements between the slopes of neighbouring batches; 0 broadcasts
+} fa_attn_alibi_params;
+
+/// Prefill kernels with pages, slot 17. The first of K_strides and of V_strides is between pages.
+typedef struct fa_attn_page_params {
+  uint32_t page_size;           // keys of a page
+  uint32_t pages_per_sequence;  // entries of a row of the block table
+} fa_attn_page_params;
+
 /// flash_attn_prefill_blk, slot 2. Mask strides as in fa_attn_mask_params.
 typedef struct fa_blk_params {
   int32_t qL;       // rows of the mask

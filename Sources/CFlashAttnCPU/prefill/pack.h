@@ -67,12 +67,22 @@ FA_NOINLINE void pack_queries(const char *q, int64_t stride, int head_dim, int64
   }
 }
 
-/// K's rows as floats, contiguous.
-template <Elem elem>
-FA_NOINLINE void pack_keys(const char *k, int64_t stride, int head_dim, int keys, float *packed) {
+/// Bytes of a packed key.
+template <Arithmetic arithmetic>
+constexpr int packed_key_bytes(int head_dim) {
+  return head_dim / keys_per_word<arithmetic> * 4;
+}
+
+/// K's rows as words, contiguous.
+template <Elem elem, Arithmetic arithmetic>
+FA_NOINLINE void pack_keys(const char *const *rows, int head_dim, int keys, char *packed) {
   for (int key = 0; key < keys; key++) {
-    const char *row = k + key * stride;
-    for (int d = 0; d < head_dim; d += VW) store(packed + key * head_dim + d, widen<elem>(row + d * elem_bytes(elem)));
+    char *to = packed + key * packed_key_bytes<arithmetic>(head_dim);
+    if constexpr (arithmetic == Arithmetic::bf16_pairs) {
+      __builtin_memcpy(to, rows[key], packed_key_bytes<arithmetic>(head_dim));
+    } else {
+      for (int d = 0; d < head_dim; d += VW) store(to + d * 4, widen<elem>(rows[key] + d * elem_bytes(elem)));
+    }
   }
 }
 
@@ -87,7 +97,7 @@ FA_INLINE void store_quads(uint32_t *to, vf words) {
 /// A block of V as value_tile reads it, [head_dim / 4][block_words][4] words, zero after the last key up to a multiple
 /// of four words. True if all of it is finite.
 template <Elem elem, Arithmetic arithmetic>
-FA_NOINLINE bool pack_values(const char *v, int64_t stride, int head_dim, int keys, uint32_t *packed) {
+FA_NOINLINE bool pack_values(const char *const *rows, int head_dim, int keys, uint32_t *packed) {
   vf probe = splat(0.0f);  // 0 times anything finite
   for (int w0 = 0; w0 * keys_per_word<arithmetic> < keys; w0 += 4) {
     for (int d = 0; d < head_dim; d += VW) {
@@ -97,12 +107,12 @@ FA_NOINLINE bool pack_values(const char *v, int64_t stride, int head_dim, int ke
         const int w = w0 + i;
         vf words = splat(0.0f);
         if constexpr (arithmetic == Arithmetic::f32) {
-          if (w < keys) words = widen<elem>(v + w * stride + d * elem_bytes(elem));
+          if (w < keys) words = widen<elem>(rows[w] + d * elem_bytes(elem));
           probe = fma(words, splat(0.0f), probe);
         } else {
           vh low = {}, high = {};
-          if (2 * w < keys) low = load<vh>(v + 2 * w * stride + d * 2);
-          if (2 * w + 1 < keys) high = load<vh>(v + (2 * w + 1) * stride + d * 2);
+          if (2 * w < keys) low = load<vh>(rows[2 * w] + d * 2);
+          if (2 * w + 1 < keys) high = load<vh>(rows[2 * w + 1] + d * 2);
           words = as_float(__builtin_convertvector(low, vu) | __builtin_convertvector(high, vu) << 16);
           probe = dot_bf16(probe, words, splat(0.0f));
         }

@@ -73,7 +73,7 @@ FA_INLINE bool select_keys(const PrefillProblem &problem, const MaskPlane &plane
 /// The keys of a panel whose Q^T is packed.
 template <Arithmetic arithmetic>
 FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, const MaskPlane &plane, PanelRows panel,
-                             PanelMemory<arithmetic> &memory) {
+                             float slope, PanelMemory<arithmetic> &memory) {
   const int head_dim = problem.head_dim, words = head_dim / keys_per_word<arithmetic>;
   const bool plain = scores_are_plain(problem);
   const int64_t rows_end = clamp(panel.first + panel_rows, 0, problem.rows);
@@ -92,7 +92,7 @@ FA_NOINLINE void attend_keys(const PrefillProblem &problem, const KvHead &kv, co
     for (int n = span.active; n < panel_vectors; n++) {
       float *scores = memory.scores + n * VW, *mask = memory.mask + n * VW;
       const int64_t row = panel.first + n * VW - key;
-      finish_scores(problem, plain, keys[n], mask, scores);
+      finish_scores(problem, plain, keys[n], mask, slope, row + problem.offset, scores);
       hide_keys(span.from, span.limits[n], keys[n], row + problem.lower, row + problem.upper, scores);
       if (!finite) attended_bits<arithmetic>(scores, span.from, span.limits[n], mask);
       softmax_step<arithmetic>(scores, span.from, span.limits[n], plain ? problem.scale : 1.0f, memory.maximum + n * VW,
@@ -131,7 +131,11 @@ FA_NOINLINE void attend_panel(const PrefillProblem &problem, const KvHead &kv, i
   if (problem.blk.data != nullptr) {
     plane.blk = problem.blk.data + batch * problem.blk.strides[0] + head * problem.blk.strides[1];
   }
-  attend_keys(problem, kv, plane, panel, memory);
+  float slope = 0.0f;
+  if (problem.alibi != nullptr) {
+    __builtin_memcpy(&slope, problem.alibi + batch * problem.alibi_stride + head * sizeof slope, sizeof slope);
+  }
+  attend_keys(problem, kv, plane, panel, slope, memory);
 
   if (problem.lse.data != nullptr) {
     const double scale = scores_are_plain(problem) ? problem.scale : 1.0;

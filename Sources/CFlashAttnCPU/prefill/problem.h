@@ -3,6 +3,7 @@
 #define FA_CPU_PREFILL_PROBLEM_H
 
 #include <cstdint>
+#include <cstring>
 
 #include "../arguments.h"
 
@@ -31,6 +32,26 @@ struct Blk {
 /// Further from any key than any row is: a bound that does not bind.
 constexpr int64_t unbounded = int64_t(1) << 40;
 
+/// A sequence where they differ in length. Numbers of rows and keys are those the grid covers.
+struct PrefillSequence {
+  int rows, first_key, keys;
+  int64_t length;            ///< keys there are
+  int64_t offset;            ///< position of its first row among its keys
+  int64_t lower, upper;
+  int64_t q_start, k_start;  ///< its first row in Q, O and LSE, and in K and V
+  const char *pages;         ///< its entries of the block table
+
+  // What the sequences before it take; kept by the implementation.
+  uint64_t packed_before;
+  int64_t packing_before, attending_before;
+
+  uint32_t page(int64_t index) const {
+    uint32_t page;
+    std::memcpy(&page, pages + index * 4, sizeof page);
+    return page;
+  }
+};
+
 struct PrefillProblem {
   const char *kernel;  ///< host name
   const sm_executor *executor;
@@ -41,6 +62,9 @@ struct PrefillProblem {
   const char *sinks;  ///< a float for each head, or null
   Elem mask_elem;
   bool masked;
+  const char *alibi;     ///< a float for each head, or null
+  int64_t alibi_stride;  ///< bytes, of batch
+  int64_t offset;            ///< row i stands at key i + offset
   int64_t lower, upper;      ///< row i attends keys i + lower ... i + upper
   int batches, heads, rows;  ///< those the grid covers
   int first_key, keys;       ///< some row may attend first_key ..< keys, length and bounds considered
@@ -48,6 +72,32 @@ struct PrefillProblem {
   int head_dim;
   float scale;
   float softcap;  ///< 0: none
+  PrefillSequence *sequences;  ///< one for each batch, in place of rows, keys, offset and bounds; null: all alike
+  int64_t page_size;           ///< 0: keys are not in pages. The first strides of k and v are between pages
+  const PrefillSequence *own;  ///< the sequence that the problem has been narrowed to
+
+  /// The problem of one batch: this one, or made in `space` where sequences differ.
+  const PrefillProblem &of(int64_t batch, PrefillProblem &space) const {
+    if (sequences == nullptr) return *this;
+    PrefillProblem &one = space;
+    one = *this;
+    one.own = sequences + batch;
+    one.rows = one.own->rows;
+    one.first_key = one.own->first_key;
+    one.keys = one.own->keys;
+    one.offset = one.own->offset;
+    one.lower = one.own->lower;
+    one.upper = one.own->upper;
+    Operand *const moved[] = {&one.q, &one.o, &one.lse, &one.k, &one.v};
+    for (int i = 0; i < 5; i++) moved[i]->data += (i < 3 ? one.own->q_start : one.own->k_start) * moved[i]->strides[2];
+    return one;
+  }
+
+  /// A key's row of K or V.
+  const char *key_row(const Operand &rows, int64_t batch, int64_t head, int64_t key) const {
+    if (page_size == 0) return rows.at(batch, head, key);
+    return rows.at(own->page(key / page_size), head, key % page_size);
+  }
 };
 
 /// Computes the problem. Null, or the text of an error with nothing written.

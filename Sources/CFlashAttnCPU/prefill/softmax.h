@@ -10,11 +10,13 @@ namespace fa::FA_ISA {
 /// Scores are final when they are natural logarithms. Plain ones are final up to the factor `scale`, which is > 0.
 FA_INLINE bool scores_are_plain(const PrefillProblem &problem) {
   const bool biased = problem.masked && problem.mask_elem != Elem::boolean;
-  return problem.scale > 0.0f && problem.softcap == 0.0f && !biased && problem.sinks == nullptr;
+  return problem.scale > 0.0f && problem.softcap == 0.0f && !biased && problem.sinks == nullptr &&
+         problem.alibi == nullptr;
 }
 
-/// Applies scale, softcap and mask.
-FA_NOINLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys keys, const float *mask, float *scores) {
+/// Applies scale, softcap, slope and mask; lane 0 stands `position` keys after the block's first.
+FA_NOINLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys keys, const float *mask, float slope,
+                               int64_t position, float *scores) {
   const vf scale = splat(problem.scale);
   if (problem.softcap != 0.0f) {
     const vf cap = splat(problem.softcap);
@@ -23,7 +25,18 @@ FA_NOINLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys k
       store(at, cap * tanh(load<vf>(at) * scale / cap));
     }
   }
-  const vf factor = plain || problem.softcap != 0.0f ? splat(1.0f) : scale;
+  const bool sloped = problem.alibi != nullptr;
+  if (sloped) {
+    const vf factor = problem.softcap != 0.0f ? splat(1.0f) : scale;
+    const vf lanes = __builtin_convertvector(lane_index(), vf);
+    for (int key = keys.begin; key < keys.end; key++) {
+      float *at = scores + key * panel_rows;
+      const vf distance = lanes + splat(float(position - key));
+      store(at, fma(max(distance, -distance), splat(-slope), load<vf>(at) * factor));
+    }
+  }
+  const bool finished = plain || problem.softcap != 0.0f || sloped;
+  const vf factor = finished ? splat(1.0f) : scale;
   const bool masked = problem.masked && !keys.plain;
   if (masked) {
     for (int key = keys.begin; key < keys.end; key++) {
@@ -32,7 +45,7 @@ FA_NOINLINE void finish_scores(const PrefillProblem &problem, bool plain, Keys k
       const vf score = fma(load<vf>(at), factor, bias);
       store(at, bias == -infinity() ? bias : score);  // whatever the score, NaN included
     }
-  } else if (!plain && problem.softcap == 0.0f) {
+  } else if (!finished) {
     for (int key = keys.begin; key < keys.end; key++) {
       float *at = scores + key * panel_rows;
       store(at, load<vf>(at) * factor);

@@ -20,6 +20,9 @@ public struct Attention: Sendable {
   public var mask: HostTensor?
   /// float32 [heads]: a score of each head that joins the sum of every row and has no value.
   public var sinks: HostTensor?
+  /// float32 [heads] or [batch, heads]: an ALiBi slope, whose product with the distance of row and key is taken from the
+  /// score before any mask.
+  public var alibi: HostTensor?
   /// float32 [batch, heads, q_len], contiguous; written: natural logarithm of each row's sum of exponentials.
   public var lse: HostTensor?
   public var layout = Layout.bhld
@@ -42,21 +45,10 @@ public struct Attention: Sendable {
   }
 
   /// Computes, and returns when the output is there. Nothing is written if it throws.
-  public func callAsFunction(on device: Device) throws(FAError) {
-    let problem = try problem()
-    let tensors = try memory()
-    let plan = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation).plan
-    guard !plan.steps.isEmpty else { return }
-    var operands = HostOperands(device: device)
-    defer { operands.recycle() }
-    let buffers = try operands.bind(tensors)
-    let encoder = try CommandEncoder(device: device)
-    // The plan orders its own passes, and there is nothing else on fresh buffers to be ordered against.
-    try plan.encode(
-      into: encoder, registry: device.registry, buffers: buffers, scratch: try operands.scratch(plan.scratchBytes),
-      tracked: false)
-    try encoder.commitAndWait()
-    operands.copyOut()
+  public func callAsFunction(on device: Device) throws(FAError) { try call().run(on: device) }
+
+  func call() throws(FAError) -> AttentionCall {
+    AttentionCall(operation: Self.operation, problem: try problem(), operands: try memory())
   }
 
   static let operation = "attention"
@@ -97,8 +89,9 @@ public struct Attention: Sendable {
     }
     problem.layout = .strided(q: strides(q), k: strides(k), v: strides(v), o: strides(o))
     if let mask { try addMask(mask, to: &problem) }
-    if let sinks { try addSinks(sinks, to: &problem) }
-    if let lse { try addLSE(lse, to: &problem) }
+    if let sinks { try problem.addSinks(sinks, operation) }
+    if let alibi { try problem.addAlibi(alibi, operation) }
+    if let lse { try problem.addLSE(lse, [problem.batch, problem.heads, problem.queryLength], operation) }
     return problem
   }
 
@@ -121,31 +114,6 @@ public struct Attention: Sendable {
     problem.maskStrides = Strides(batch: strides[0], head: strides[1], row: strides[2])
   }
 
-  private func addSinks(_ sinks: HostTensor, to problem: inout FlashAttnPrefill.Problem) throws(FAError) {
-    let operation = Self.operation
-    try sinks.expectRank(1...1, operation, "sinks")
-    try sinks.expectDType([.f32], operation, "sinks")
-    guard sinks.shape[0] == problem.heads else {
-      throw .invalid(operation, "sinks", expected: "[\(problem.heads)], one for each head", got: "\(sinks.sizes)")
-    }
-    problem.sinks = true
-  }
-
-  private func addLSE(_ lse: HostTensor, to problem: inout FlashAttnPrefill.Problem) throws(FAError) {
-    let operation = Self.operation
-    try lse.expectRank(3...3, operation, "lse", lengths: [2])
-    try lse.expectDType([.f32], operation, "lse")
-    let shape = SIMD4(problem.batch, problem.heads, problem.queryLength, lse.shape[3])
-    let contiguous = HostTensor(data: nil, dtype: .f32, shape: [shape[0], shape[1], shape[2]])
-    guard lse.shape == shape else {
-      throw .invalid(operation, "lse", expected: "\(contiguous.sizes)", got: "\(lse.sizes)")
-    }
-    for index in 0..<3 where lse.stride(index) != contiguous.stride(index) && shape[2] > 0 {
-      throw .invalid(operation, "lse", expected: "a contiguous tensor", got: "strides \(lse.strides)")
-    }
-    problem.lse = true
-  }
-
   /// The tensors in the order of the kernel's operands, checked against overlap with what is written.
   func memory() throws(FAError) -> [HostOperand?] {
     let operation = Self.operation
@@ -158,7 +126,7 @@ public struct Attention: Sendable {
     let operands = [
       try operand(q, "q"), try operand(k, "k"), try operand(v, "v"), try operand(o, "o", writes: true),
       try operand(mask?.expanded(to: keys), "mask", packs: true), nil, try operand(sinks, "sinks", packs: true),
-      try operand(lse, "lse", writes: true),
+      try operand(lse, "lse", writes: true), try operand(alibi, "alibi", packs: true),
     ]
     try HostOperand.checkApart(operands, operation)
     return operands

@@ -1,12 +1,23 @@
 extension Attention {
   /// What a call would do, as JSON: device, passes, constants, grids, copies, and what was passed over.
   public func explain(on device: Device) throws(FAError) -> String {
-    let problem = try problem()
-    let copies = try memory().compactMap { $0?.copyReport(on: device) }
-    let choice = try PrefillChoice(problem, device.tuning.prefill, for: Self.operation)
+    try call().explain(layout: layout == .bhld ? "bhld" : "blhd", on: device)
+  }
+}
+
+extension AttentionVarlen {
+  /// What a call would do, as JSON, in the form of `Attention.explain`.
+  public func explain(on device: Device) throws(FAError) -> String {
+    try call().explain(layout: pages == nil ? "packed" : "paged", on: device)
+  }
+}
+
+extension AttentionCall {
+  fileprivate func explain(layout: String, on device: Device) throws(FAError) -> String {
+    let copies = operands.compactMap { $0?.copyReport(on: device) }
+    let choice = try PrefillChoice(problem, device.tuning.prefill, for: operation)
     return choice.plan.report(
-      Self.operation, problem.json(layout: layout == .bhld ? "bhld" : "blhd"), rejected: choice.rejected,
-      copies: copies, on: device)
+      operation, problem.json(layout: layout), rejected: choice.rejected, copies: copies, on: device)
   }
 }
 
@@ -96,13 +107,20 @@ extension FlashAttnPrefill.Problem {
       }
     return .object([
       ("batch", .int(batch)), ("heads", .int(heads)), ("kv_heads", .int(kvHeads)), ("head_dim", .int(headDim)),
-      ("q_len", .int(queryLength)), ("kv_len", .int(keyLength)), ("dtype", .string("\(dtype)")),
+      ("q_len", .int(rows)), ("kv_len", .int(keys)), ("dtype", .string("\(dtype)")),
       ("causal", .bool(causal)), ("q_offset", .int(offset)),
       ("window", .array([.int(window.left), .int(window.right)])),
       ("scale", .real(Double(scale))), ("softcap", .real(Double(softcap))), ("mask", .string(mask.rawValue)),
-      ("sinks", .bool(sinks)), ("layout", .string(given ?? layout)),
+      ("sinks", .bool(sinks)), ("alibi", .bool(alibi)), ("layout", .string(given ?? layout)),
+      ("q_lens", .lengths(sequences?.queryStarts.map(FlashAttnPrefill.Sequences.lengths))),
+      ("kv_lens", .lengths(sequences?.keyLengths ?? sequences?.keyStarts.map(FlashAttnPrefill.Sequences.lengths))),
+      ("page_size", .int(sequences?.pages?.size ?? 0)),
     ])
   }
+}
+
+extension JSON {
+  fileprivate static func lengths(_ lengths: [Int]?) -> JSON { lengths.map { .array($0.map { .int($0) }) } ?? .null }
 }
 
 extension Plan.Pass {

@@ -12,10 +12,11 @@ public enum FlashAttnPrefill {
     public var blk: Buffer?
     public var sinks: Buffer?
     public var lse: Buffer?
+    public var alibi: Buffer?
 
     public init(
       q: Buffer?, k: Buffer?, v: Buffer?, o: Buffer?, mask: Buffer? = nil, blk: Buffer? = nil, sinks: Buffer? = nil,
-      lse: Buffer? = nil
+      lse: Buffer? = nil, alibi: Buffer? = nil
     ) {
       self.q = q
       self.k = k
@@ -25,10 +26,11 @@ public enum FlashAttnPrefill {
       self.blk = blk
       self.sinks = sinks
       self.lse = lse
+      self.alibi = alibi
     }
 
     /// In the order of the operands.
-    var list: [Buffer?] { [q, k, v, o, mask, blk, sinks, lse] }
+    var list: [Buffer?] { [q, k, v, o, mask, blk, sinks, lse, alibi] }
   }
 
   /// The passes that compute `problem`.

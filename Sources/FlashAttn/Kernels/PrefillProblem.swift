@@ -58,10 +58,29 @@ extension FlashAttnPrefill {
     /// Whether each head has a sink: a score that joins every row's sum and has no value. float32 [H].
     public var sinks = false
     public var layout = Layout.headMajor
-    /// Whether the logarithm of each row's sum of exponentials is wanted: float32 [B, H, qL], natural logarithm.
+    /// Whether each head has an ALiBi slope, float32 [H] or [B, H]: slope · |p − j| is taken from the score of row and
+    /// key j, before any mask.
+    public var alibi = false
+    /// Elements between the slopes of neighbouring batches; 0 broadcasts.
+    public var alibiStride = 0
+    /// Sequences of different lengths, where there are: in place of `queryLength` and `keyLength` where they say it.
+    public var sequences: Sequences? {
+      get { held?.sequences }
+      set { held = newValue.map(HeldSequences.init) }
+    }
+    private var held: HeldSequences?
+    /// Whether the logarithm of each row's sum of exponentials is wanted: float32 [B, H, qL], or packed [H, rows],
+    /// natural logarithm.
     public var lse = false
     /// Simdgroups of a threadgroup, 4 or 8; `FlashAttnPrefillD512` only, which takes the tuning's if nil.
     public var nsg: Int?
+
+    /// Behind one reference: problems are copied often, and few have sequences.
+    private final class HeldSequences: Sendable {
+      let sequences: Sequences
+
+      init(_ sequences: Sequences) { self.sequences = sequences }
+    }
 
     public init(
       dtype: DType, heads: Int, kvHeads: Int? = nil, headDim: Int, queryLength: Int, keyLength: Int? = nil,
@@ -80,22 +99,22 @@ extension FlashAttnPrefill {
 
 extension FlashAttnPrefill.Problem {
   var maskKind: MaskKind? { mask }
-  var isEmpty: Bool { queryLength == 0 }
+  var isEmpty: Bool { rows == 0 }
 
   func size(of dim: Dim) -> Int {
     switch dim {
     case .B: batch
     case .H: heads
     case .Hkv: kvHeads
-    case .qL: queryLength
-    case .kL: keyLength
+    case .qL: rows
+    case .kL: keys
     case .D: headDim
     default: 0
     }
   }
 
-  /// Position of the first row among the keys.
-  var offset: Int { queryOffset ?? keyLength - queryLength }
+  /// Position of the first row among the keys; without meaning where sequences have their own.
+  var offset: Int { sequences == nil ? queryOffset ?? keyLength - queryLength : 0 }
 
   /// Strides of a mask of rank 2 [q, k], 3 [batch, q, k] or 4 [batch, heads, q, k], contiguous.
   ///
@@ -105,8 +124,12 @@ extension FlashAttnPrefill.Problem {
   }
 
   /// Strides of a tensor of `heads` × `length`. Where a product wraps around, the operand is refused as too large.
-  private func strides(_ heads: Int, _ length: Int, _ own: (Layout) -> Strides?) -> Strides {
+  private func strides(_ heads: Int, _ length: Int, packed: [Int]?, _ own: (Layout) -> Strides?) -> Strides {
     if let given = own(layout) { return given }
+    if let packed {
+      let row = heads &* headDim
+      return Strides(batch: packed[0] > 1 ? packed[2] &* row : 0, head: headDim, row: row)
+    }
     let batch = heads &* length &* headDim
     return layout == .seqMajor
       ? Strides(batch: batch, head: headDim, row: heads &* headDim)
@@ -115,10 +138,15 @@ extension FlashAttnPrefill.Problem {
 
   private var capacity: Int { kvCapacity ?? keyLength }
 
-  var qStrides: Strides { strides(heads, queryLength) { if case .strided(let q, _, _, _) = $0 { q } else { nil } } }
-  var kStrides: Strides { strides(kvHeads, capacity) { if case .strided(_, let k, _, _) = $0 { k } else { nil } } }
-  var vStrides: Strides { strides(kvHeads, capacity) { if case .strided(_, _, let v, _) = $0 { v } else { nil } } }
-  var oStrides: Strides { strides(heads, queryLength) { if case .strided(_, _, _, let o) = $0 { o } else { nil } } }
+  private func qo(_ own: (Layout) -> Strides?) -> Strides {
+    strides(heads, queryLength, packed: packedQuerySizes, own)
+  }
+  private func kv(_ own: (Layout) -> Strides?) -> Strides { strides(kvHeads, capacity, packed: packedKeySizes, own) }
+
+  var qStrides: Strides { qo { if case .strided(let q, _, _, _) = $0 { q } else { nil } } }
+  var kStrides: Strides { kv { if case .strided(_, let k, _, _) = $0 { k } else { nil } } }
+  var vStrides: Strides { kv { if case .strided(_, _, let v, _) = $0 { v } else { nil } } }
+  var oStrides: Strides { qo { if case .strided(_, _, _, let o) = $0 { o } else { nil } } }
 }
 
 extension Strides {

@@ -44,7 +44,9 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
     let pass = Plan.Pass(
       room: name, kernel: variant.kernel, tile: tile, op: op,
-      constants: constants.map { Plan.Constant(name: $0.name, index: $0.index, value: $0.value(problem, tile)) },
+      constants: constants.compactMap { rule in
+        rule.value(problem, tile).map { Plan.Constant(name: rule.name, index: rule.index, value: $0) }
+      },
       blocks: blocks.filter { $0.isPresent(problem) }.map { Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, tile)) },
       bindings: bindings, launch: launch(problem, tile))
     return Plan(operation: operation, operands: requirements, steps: [.run(pass)])
@@ -132,9 +134,9 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
   }
 }
 
-/// A function constant and where its value comes from.
+/// A function constant and where its value comes from; nil leaves it undefined.
 struct ConstantRule<Problem: KernelProblem>: Sendable {
   let index: Int
   let name: String
-  let value: @Sendable (Problem, Tile) -> ConstantValue
+  let value: @Sendable (Problem, Tile) -> ConstantValue?
 }

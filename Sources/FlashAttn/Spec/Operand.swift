@@ -40,13 +40,17 @@ struct Operand<Problem: KernelProblem>: Sendable {
   var isPresent: @Sendable (Problem) -> Bool = { _ in true }
   /// Strides of a tensor of rank 4; contiguous if nil.
   var strides: (@Sendable (Sizes<Problem>) -> Strides)?
+  /// Its sizes, with those strides, where they are not `shape`; nil where they are.
+  var stridedSizes: @Sendable (Problem) -> [Int]? = { _ in nil }
   /// What it holds instead where that is not `shape`; nil where it is.
   var extents: @Sendable (Problem) -> [Int]? = { _ in nil }
 
   /// Whether the last two dimensions count tiles, so that only a buffer cut into the same tiles can serve.
   var isTiled: Bool { shape.suffix(2) == [.NQ, .NK] }
 
-  func sizes(_ all: Sizes<Problem>) -> [Int] { extents(all.problem) ?? shape.map { all($0) } }
+  func sizes(_ all: Sizes<Problem>) -> [Int] {
+    extents(all.problem) ?? stridedSizes(all.problem) ?? shape.map { all($0) }
+  }
 
   /// The bytes from the operand's first element to its last.
   func byteCount(_ all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {

@@ -174,7 +174,7 @@ public struct Plan: Sendable {
         dispatches.append(nil)
         continue
       }
-      dispatches.append(try dispatch(pass, registry, buffers, tracked: tracked))
+      dispatches.append(try dispatch(pass, encoder.device, registry, buffers, tracked: tracked))
     }
     for dispatch in dispatches {
       if let dispatch { try encoder.dispatch(dispatch) } else { try encoder.barrier() }
@@ -182,11 +182,12 @@ public struct Plan: Sendable {
   }
 
   private func dispatch(
-    _ pass: Pass, _ registry: KernelRegistry, _ buffers: [Buffer?], tracked: Bool
+    _ pass: Pass, _ device: Device, _ registry: KernelRegistry, _ buffers: [Buffer?], tracked: Bool
   ) throws(FAError) -> Dispatch {
     let pipeline = try registry.pipeline(
       pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
-    var arguments = pass.blocks.map { Argument.bytes($0.slot, $0.bytes) }
+    var arguments: [Argument] = []
+    for block in pass.blocks { arguments.append(try argument(block, device)) }
     for binding in pass.bindings {
       // A slot without elements is bound all the same; nothing is read through it.
       guard let buffer = buffers[binding.operand] ?? buffers.lazy.compactMap({ $0 }).first else { continue }
@@ -198,6 +199,13 @@ public struct Plan: Sendable {
     dispatch.op = pass.op
     dispatch.tracked = tracked
     return dispatch
+  }
+
+  /// What is too long to go inline gets a buffer of its own, which lives as long as the dispatch needs it.
+  private func argument(_ block: Block, _ device: Device) throws(FAError) -> Argument {
+    if block.bytes.count <= Argument.mostInlineBytes { return .bytes(block.slot, block.bytes) }
+    let buffer = try device.makeBuffer(.u8, [block.bytes.count], copying: block.bytes)
+    return .buffer(block.slot, buffer, access: .read)
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {

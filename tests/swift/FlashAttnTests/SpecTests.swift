@@ -43,11 +43,12 @@ final class SpecTests: XCTestCase {
       $0.softcap = 2
       $0.window = Window(left: 5)
       $0.lse = true
+      $0.alibi = true
     }
     XCTAssertEqual(try pass(full).kernel, "flash_attn_prefill_bf16_d32_boolmask")
     XCTAssertEqual(try pass(full).launch.grid, Size3(2, 8, 3))
-    XCTAssertEqual(try pass(full).bindings.map(\.slot), [0, 1, 2, 3, 6, 7, 8, 9])
-    XCTAssertEqual(try pass(full).blocks.map(\.slot), [4, 5, 10, 11])
+    XCTAssertEqual(try pass(full).bindings.map(\.slot), [0, 1, 2, 3, 6, 7, 8, 9, 12])
+    XCTAssertEqual(try pass(full).blocks.map(\.slot), [4, 5, 10, 11, 18])
     XCTAssertEqual(Set(try constants(full).values), [.bool(true)])
   }
 
