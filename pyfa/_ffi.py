@@ -73,6 +73,8 @@ _STRUCTS = {
     "FA_STRUCT_DECODE_PROBLEM": "fa_flash_attn_decode_problem",
     "FA_STRUCT_DECODE_BUFFERS": "fa_flash_attn_decode_buffers",
     "FA_STRUCT_SHADER_OPTIONS": "fa_shader_options",
+    "FA_STRUCT_DECODE_PAGES": "fa_decode_pages",
+    "FA_STRUCT_KV_PAGES": "fa_kv_pages",
 }
 
 

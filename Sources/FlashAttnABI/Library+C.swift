@@ -74,6 +74,8 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_DECODE_PROBLEM: MemoryLayout<fa_flash_attn_decode_problem>.size
   case FA_STRUCT_DECODE_BUFFERS: MemoryLayout<fa_flash_attn_decode_buffers>.size
   case FA_STRUCT_SHADER_OPTIONS: MemoryLayout<fa_shader_options>.size
+  case FA_STRUCT_DECODE_PAGES: MemoryLayout<fa_decode_pages>.size
+  case FA_STRUCT_KV_PAGES: MemoryLayout<fa_kv_pages>.size
   default: 0
   }
 }

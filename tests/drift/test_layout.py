@@ -211,9 +211,21 @@ EXPECTED = {
             "scale": 32,
             "softcap": 36,
             "scale_factor_d512": 40,
-            "reserved": 44,
+            "slope_stride": 44,
             "q_strides": 48,
             "o_strides": 72,
+        },
+    ),
+    "fa_decode_pages": (
+        40,
+        {
+            "page_size": 0,
+            "table_stride": 4,
+            "pages": 8,
+            "reserved": 12,
+            "page_stride": 16,
+            "slot_stride": 24,
+            "head_stride": 32,
         },
     ),
 }

@@ -189,6 +189,30 @@ fa_status fa_flash_attn_vec_reduce(fa_encoder *encoder, fa_registry *registry,
 
 // ----------------------------------------------------------------------------------------------- flash_attn_decode
 
+typedef enum fa_page_layout {
+  FA_PAGES_NHD = 0,  // a page is [page_size, kv_heads, width]
+  FA_PAGES_HND = 1   // a page is [kv_heads, page_size, width]
+} fa_page_layout;
+
+// K, V and their norms in pages, which sequences have in any order and may share.
+typedef struct fa_kv_pages {
+  int64_t count;      // pages there are
+  int64_t page_size;  // keys of a page
+  int64_t columns;    // entries of the table for each sequence
+  // [batch, columns]: key i of sequence b lies in page table[b][i / page_size]. Only entries of keys that are attended
+  // are looked at.
+  const int32_t *table;
+  fa_page_layout layout;
+  int32_t reserved;
+} fa_kv_pages;
+
+// Slopes of a bias by distance: slope * |position of the query - position of the key| is taken from the score.
+typedef enum fa_alibi {
+  FA_ALIBI_NONE = 0,
+  FA_ALIBI_HEADS = 1,     // float32 [heads]
+  FA_ALIBI_SEQUENCES = 2  // float32 [batch, heads]
+} fa_alibi;
+
 // The last queries of each sequence against a cache of any format; the heads of a group read it together.
 typedef struct fa_flash_attn_decode_problem {
   int64_t batch;
@@ -215,6 +239,9 @@ typedef struct fa_flash_attn_decode_problem {
   int32_t splits;  // threadgroups that share a sequence's keys; 0: as tuned
   int32_t nsg;     // simdgroups of a threadgroup; 0: as tuned
   uint64_t seed;   // of the rotation; 0: the default signs
+  const fa_kv_pages *pages;  // null: the cache is [batch, kv_heads, capacity, width]; else `capacity` does not count
+  fa_alibi alibi;
+  int32_t reserved;
 } fa_flash_attn_decode_problem;
 
 typedef struct fa_flash_attn_decode_buffers {
@@ -228,6 +255,7 @@ typedef struct fa_flash_attn_decode_buffers {
   fa_buffer *lse;             // float32 [batch, heads, q_len]; null if not wanted
   fa_buffer *partials;        // float32; null if fa_flash_attn_decode_scratch_bytes says 0
   fa_buffer *partial_states;  // float32
+  fa_buffer *alibi;           // float32 [heads] or [batch, heads]; null without
 } fa_flash_attn_decode_buffers;
 
 fa_status fa_flash_attn_decode(fa_encoder *encoder, fa_registry *registry, const fa_flash_attn_decode_problem *problem,

@@ -174,7 +174,7 @@ public struct Plan: Sendable {
         dispatches.append(nil)
         continue
       }
-      dispatches.append(try dispatch(pass, registry, buffers, tracked: tracked))
+      dispatches.append(try dispatch(pass, encoder.device, registry, buffers, tracked: tracked))
     }
     for dispatch in dispatches {
       if let dispatch { try encoder.dispatch(dispatch) } else { try encoder.barrier() }
@@ -182,11 +182,19 @@ public struct Plan: Sendable {
   }
 
   private func dispatch(
-    _ pass: Pass, _ registry: KernelRegistry, _ buffers: [Buffer?], tracked: Bool
+    _ pass: Pass, _ device: Device, _ registry: KernelRegistry, _ buffers: [Buffer?], tracked: Bool
   ) throws(FAError) -> Dispatch {
     let pipeline = try registry.pipeline(
       pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
-    var arguments = pass.blocks.map { Argument.bytes($0.slot, $0.bytes) }
+    var arguments: [Argument] = []
+    for block in pass.blocks {
+      guard block.bytes.count > Argument.mostBytes else {
+        arguments.append(.bytes(block.slot, block.bytes))
+        continue
+      }
+      let copy = try device.makeBuffer(.u8, [block.bytes.count], copying: block.bytes)
+      arguments.append(.buffer(block.slot, copy, access: .read))
+    }
     for binding in pass.bindings {
       // A slot without elements is bound all the same; nothing is read through it.
       guard let buffer = buffers[binding.operand] ?? buffers.lazy.compactMap({ $0 }).first else { continue }
