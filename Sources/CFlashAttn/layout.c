@@ -109,7 +109,7 @@ CHECK_FIELD(fa_kv_decode_params, capacity, 12);
 CHECK_FIELD(fa_kv_decode_params, read_pos, 16);
 CHECK_FIELD(fa_kv_decode_params, is_ring, 20);
 CHECK_FIELD(fa_kv_decode_params, undo_rotation, 24);
-CHECK_FIELD(fa_kv_decode_params, reserved, 28);
+CHECK_FIELD(fa_kv_decode_params, scale_factor_d512, 28);
 
 CHECK_SIZE(fa_vec_params, 40);
 CHECK_FIELD(fa_vec_params, heads, 0);

@@ -114,7 +114,7 @@ EXPECTED = {
             "read_pos": 16,
             "is_ring": 20,
             "undo_rotation": 24,
-            "reserved": 28,
+            "scale_factor_d512": 28,
         },
     ),
     "fa_vec_params": (

@@ -78,7 +78,7 @@ typedef struct fa_kv_decode_problem {
   int32_t half_norms;
   uint64_t seed;
   int32_t undo_rotation;
-  int32_t reserved;
+  float scale_factor_d512;  // of formats of version 1, the encoder's; 0: 1
 } fa_kv_decode_problem;
 
 fa_status fa_kv_decode(fa_encoder *encoder, fa_registry *registry, const fa_kv_decode_problem *problem, fa_buffer *data,

@@ -155,7 +155,7 @@ typedef struct fa_kv_decode_params {
   uint32_t read_pos;       // position of the first token
   uint32_t is_ring;        // 1: position p is kept in slot p mod capacity
   uint32_t undo_rotation;  // 0: quantised vectors stay rotated
-  uint32_t reserved;       // 0
+  float scale_factor_d512;  // of formats of version 1, as the encoder's; below 1e-6 it means 1
 } fa_kv_decode_params;
 
 // Decode kernels of the vec family: what they share is `heads` query heads over `kv_heads` kv heads, `kv_len` valid keys
