@@ -29,12 +29,12 @@ public struct Argument: Sendable {
   public enum Value: Sendable {
     /// A buffer's window, moved on by `offset` bytes.
     case buffer(Buffer, offset: Int)
-    /// A constant block, copied when encoded; at most `mostBytes`.
+    /// A constant block, copied when encoded; at most `mostInlineBytes`.
     case bytes([UInt8])
   }
 
-  /// What Metal takes inline.
-  public static let mostBytes = 4096
+  /// Metal's limit.
+  static let mostInlineBytes = 4096
 
   public let slot: Int
   public let value: Value
@@ -135,8 +135,8 @@ public struct Dispatch: Sendable {
     seen |= 1 << argument.slot
     switch argument.value {
     case .bytes(let bytes):
-      guard (1...Argument.mostBytes).contains(bytes.count) else {
-        throw .invalid(kernel, name(), expected: "1 to \(Argument.mostBytes) bytes", got: "\(bytes.count)")
+      guard (1...Argument.mostInlineBytes).contains(bytes.count) else {
+        throw .invalid(kernel, name(), expected: "1 to \(Argument.mostInlineBytes) bytes", got: "\(bytes.count)")
       }
     case .buffer(let buffer, let offset):
       try buffer.checkUsable(kernel, name())

@@ -187,14 +187,7 @@ public struct Plan: Sendable {
     let pipeline = try registry.pipeline(
       pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
     var arguments: [Argument] = []
-    for block in pass.blocks {
-      guard block.bytes.count > Argument.mostBytes else {
-        arguments.append(.bytes(block.slot, block.bytes))
-        continue
-      }
-      let copy = try device.makeBuffer(.u8, [block.bytes.count], copying: block.bytes)
-      arguments.append(.buffer(block.slot, copy, access: .read))
-    }
+    for block in pass.blocks { arguments.append(try argument(block, device)) }
     for binding in pass.bindings {
       // A slot without elements is bound all the same; nothing is read through it.
       guard let buffer = buffers[binding.operand] ?? buffers.lazy.compactMap({ $0 }).first else { continue }
@@ -206,6 +199,13 @@ public struct Plan: Sendable {
     dispatch.op = pass.op
     dispatch.tracked = tracked
     return dispatch
+  }
+
+  /// What is too long to go inline gets a buffer of its own, which lives as long as the dispatch needs it.
+  private func argument(_ block: Block, _ device: Device) throws(FAError) -> Argument {
+    if block.bytes.count <= Argument.mostInlineBytes { return .bytes(block.slot, block.bytes) }
+    let buffer = try device.makeBuffer(.u8, [block.bytes.count], copying: block.bytes)
+    return .buffer(block.slot, buffer, access: .read)
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {
