@@ -75,6 +75,7 @@ _STRUCTS = {
     "FA_STRUCT_SHADER_OPTIONS": "fa_shader_options",
     "FA_STRUCT_DECODE_PAGES": "fa_decode_pages",
     "FA_STRUCT_KV_PAGES": "fa_kv_pages",
+    "FA_STRUCT_KV_CACHE_BUFFERS": "fa_kv_cache_buffers",
 }
 
 

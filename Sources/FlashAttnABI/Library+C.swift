@@ -76,6 +76,7 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_SHADER_OPTIONS: MemoryLayout<fa_shader_options>.size
   case FA_STRUCT_DECODE_PAGES: MemoryLayout<fa_decode_pages>.size
   case FA_STRUCT_KV_PAGES: MemoryLayout<fa_kv_pages>.size
+  case FA_STRUCT_KV_CACHE_BUFFERS: MemoryLayout<fa_kv_cache_buffers>.size
   default: 0
   }
 }

@@ -102,7 +102,8 @@ typedef enum fa_struct_kind {
   FA_STRUCT_DECODE_BUFFERS = 47,
   FA_STRUCT_SHADER_OPTIONS = 48,
   FA_STRUCT_DECODE_PAGES = 49,
-  FA_STRUCT_KV_PAGES = 50
+  FA_STRUCT_KV_PAGES = 50,
+  FA_STRUCT_KV_CACHE_BUFFERS = 51
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);

@@ -317,6 +317,21 @@ fa_status fa_kv_cache_get_buffers(fa_kv_cache *cache, fa_buffer **k, fa_buffer *
 // Appends tokens [batch, kv_heads, n, head_dim] and then attends, in one command buffer. Null: not that; not all.
 fa_status fa_kv_cache_step(fa_kv_cache *cache, const fa_tensor *k, const fa_tensor *v,
                            const fa_kv_cache_queries *queries);
+// Buffers of a step that is encoded; shapes and dtypes as those of the tensors. Null: as with null tensors.
+typedef struct fa_kv_cache_buffers {
+  fa_buffer *k;
+  fa_buffer *v;
+  fa_buffer *q;
+  fa_buffer *o;
+  fa_buffer *sinks;
+  fa_buffer *lse;
+} fa_kv_cache_buffers;
+
+// fa_kv_cache_step in an encoder of the cache's device: appends if there are k and v, attends if there are queries,
+// whose own tensors are not read. Nothing has run when it returns, yet the tokens count as there; the cache does not
+// grow.
+fa_status fa_kv_cache_encode(fa_kv_cache *cache, fa_encoder *encoder, const fa_kv_cache_buffers *buffers,
+                             const fa_kv_cache_queries *queries);
 fa_status fa_kv_cache_explain(fa_kv_cache *cache, const fa_kv_cache_queries *queries, const char **out);
 // Forgets the tokens from a position on; sequence -1: of all.
 fa_status fa_kv_cache_truncate(fa_kv_cache *cache, int64_t sequence, int64_t end);
