@@ -99,7 +99,7 @@ def test_refusals(device, rng):
             with pytest.raises(pyfa.InvalidArgumentError, match=message):
                 call()
     assert len(cache) == 3
-    with pyfa.Device(device.info().provider) as elsewhere, pyfa.CommandEncoder(elsewhere) as encoder:
-        with pytest.raises(pyfa.InvalidArgumentError, match="encoder: expected one of the cache's device"):
-            cache.append(*tokens(rng, 1), encoder=encoder)
+    elsewhere = pyfa.CommandEncoder(pyfa.Device(device.info().provider))
+    with pytest.raises(pyfa.InvalidArgumentError, match="encoder: expected one of the cache's device"):
+        cache.append(*tokens(rng, 1), encoder=elsewhere)
     np.testing.assert_array_equal(cache.dequantize()[0], pair[0])
