@@ -76,6 +76,9 @@ _STRUCTS = {
     "FA_STRUCT_ATTN_ALIBI_PARAMS": "fa_attn_alibi_params",
     "FA_STRUCT_ATTN_PAGE_PARAMS": "fa_attn_page_params",
     "FA_STRUCT_ATTENTION_VARLEN": "fa_attention_varlen_args",
+    "FA_STRUCT_DECODE_PAGES": "fa_decode_pages",
+    "FA_STRUCT_KV_PAGES": "fa_kv_pages",
+    "FA_STRUCT_KV_CACHE_BUFFERS": "fa_kv_cache_buffers",
 }
 
 

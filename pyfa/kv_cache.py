@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pyfa import _dtypes, _kv_file, _tensor
+from pyfa import _dtypes, _kv_file, _kv_queries, _tensor
 from pyfa._buffer import Buffer
 from pyfa._device import Device, default_device
+from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
 from pyfa._explain import Explanation
 from pyfa._ffi import CData, check, choose, ffi, integer, lib, result, string
@@ -199,21 +200,28 @@ class KVCache(Handle):
 
     # -------------------------------------------------------------------------------------------------------- tokens
 
-    def append(self, k: Any, v: Any) -> None:
+    def append(self, k: Any, v: Any, *, encoder: CommandEncoder | None = None) -> None:
         """Append tokens to every sequence.
 
         Parameters
         ----------
         k, v : array
             ``[B, Hkv, n, D]``, or ``[Hkv, n, D]`` for a single sequence: float32, float16 or bfloat16 arrays or DLPack
-            tensors. In a ring only the newest are kept if they are more than the capacity.
+            tensors, with an `encoder` arrays, which are copied, or buffers. In a ring only the newest are kept if they
+            are more than the capacity.
+        encoder : CommandEncoder, optional
+            Encode only: nothing has run when the call returns, yet the tokens count as there. Commit the encoder before
+            anything else is done with the cache. The capacity does not grow.
 
         Raises
         ------
         InvalidArgumentError
             Shapes that do not fit, or more tokens than there is room for.
         """
-        self._step("KVCache.append", (k, v), None)
+        if encoder is None:
+            self._step("KVCache.append", (k, v), None)
+        else:
+            _kv_queries.encode(self, encoder, (k, v))
 
     def attend(
         self,
@@ -227,6 +235,7 @@ class KVCache(Handle):
         scale: float | None = None,
         return_lse: bool = False,
         out: Any = None,
+        encoder: CommandEncoder | None = None,
     ) -> Any:
         """Attend the tokens that are there.
 
@@ -251,10 +260,12 @@ class KVCache(Handle):
             Return the log-sum-exp of the scores too.
         out : array, optional
             Where the result is written: as `q`.
+        encoder : CommandEncoder, optional
+            Encode only, as `append` does: tensors are arrays, which are copied, or buffers, and the results buffers.
 
         Returns
         -------
-        out : array
+        out : array or Buffer
             As `q`, and of the same library; `out` itself where it was given.
         lse : array
             With `return_lse`: natural logarithm, float32, the shape of `q` without its last dimension.
@@ -269,6 +280,9 @@ class KVCache(Handle):
         A query of a ring that is full sees no more than the ring holds: with several queries, make the capacity
         ``window + n - 1``.
         """
+        if encoder is not None:
+            asked = {"causal": causal, "window": window, "softcap": softcap, "scale": scale}
+            return _kv_queries.encode(self, encoder, append, q, asked, sinks, return_lse, out)
         call = Queries(self, q, causal, window, softcap, sinks, scale, return_lse, out)
         self._step("KVCache.attend", append, call.args)
         return call.results()

@@ -74,17 +74,20 @@ template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
 [[kernel, max_total_threads_per_threadgroup(SIMDGROUPS * 32)]] void flash_attn_decode(
     constant fa_decode_params &params [[buffer(0)]],
     device const T *Q [[buffer(1)]],                                            // [B, H, q_len, D]
-    device const uchar *K [[buffer(2)]],                                        // [B, Hkv, cap, bytes of a row]
+    device const uchar *K [[buffer(2)]],  // [B, Hkv, cap, bytes of a row], or pages
     device const uchar *K_norms [[buffer(3), function_constant(k_quantised)]],  // [B, Hkv, cap]
-    device const uchar *V [[buffer(4)]],                                        // [B, Hkv, cap, bytes of a row]
+    device const uchar *V [[buffer(4)]],  // [B, Hkv, cap, bytes of a row]
     device const uchar *V_norms [[buffer(5), function_constant(v_quantised)]],  // [B, Hkv, cap]
-    device uchar *out [[buffer(6)]],                                            // O, or partial results as floats
-    device float2 *partial_states [[buffer(7)]],                                // sums and maxima of partial results
-    device const uint *kv_lens [[buffer(8)]],                                   // [B]
-    device const uint *ring_starts [[buffer(9), function_constant(in_ring)]],   // [B]
-    device const float *sinks [[buffer(10), function_constant(with_sinks)]],    // [H]
-    device float *LSE [[buffer(11), function_constant(write_lse)]],             // [B, H, q_len]
-    constant uchar *signs [[buffer(12), function_constant(own_signs)]],         // D / 8 bytes
+    device uchar *out [[buffer(6)]],  // O, or partial results as floats
+    device float2 *partial_states [[buffer(7)]],  // sums and maxima of partial results
+    device const uint *kv_lens [[buffer(8)]],  // [B]
+    device const uint *ring_starts [[buffer(9), function_constant(in_ring)]],  // [B]
+    device const float *sinks [[buffer(10), function_constant(with_sinks)]],  // [H]
+    device float *LSE [[buffer(11), function_constant(write_lse)]],  // [B, H, q_len]
+    constant uchar *signs [[buffer(12), function_constant(own_signs)]],  // D / 8 bytes
+    constant fa_decode_pages &paging [[buffer(13), function_constant(in_pages)]],
+    device const uint *block_table [[buffer(14), function_constant(in_pages)]],  // [B, pages of a sequence]
+    device const float *slopes [[buffer(15), function_constant(with_alibi)]],  // [H] or [B, H]
     threadgroup float *memory [[threadgroup(0)]],
     uint3 group [[threadgroup_position_in_grid]],  // eight columns, kv head, sequence * splits + split
     ushort simdgroup [[simdgroup_index_in_threadgroup]], ushort simdgroups [[simdgroups_per_threadgroup]],
@@ -156,6 +159,7 @@ template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
   uint2 from;
   uint2 to;
   float2 own_sinks = float2(-INFINITY);
+  fa::distance_bias bias = {float2(0.0f), int2(0)};
   FA_UNROLL
   for (int e = 0; e < 2; e++) {
     const uint column = min(mma.col + uint(e), columns - 1);
@@ -165,16 +169,27 @@ template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
     if (with_sinks && split == 0) {
       own_sinks[e] = sinks[query.head];
     }
+    if (with_alibi) {
+      bias.slopes[e] = slopes[ulong(sequence) * params.slope_stride + query.head];
+      bias.positions[e] = int(kv_len - params.q_len + query.token);
+    }
   }
   fa::cache_slots slots;
   slots.first_row = (ulong(sequence) * params.kv_heads + kv_head) * params.capacity;
   slots.capacity = params.capacity;
   slots.ring_start = in_ring && params.capacity != 0 ? ring_starts[sequence] % params.capacity : 0;
+  if (in_pages) {
+    slots.first_row = kv_head * ulong(paging.head_stride);
+    slots.pages = block_table + ulong(sequence) * paging.table_stride;
+    slots.page_size = paging.page_size;
+    slots.page_stride = paging.page_stride;
+    slots.slot_stride = paging.slot_stride;
+  }
   const fa::cache_rows keys = {K, k_quantised ? K_norms : nullptr, table_at(k_format, memory, lane)};
   const fa::cache_rows values = {V, v_quantised ? V_norms : nullptr,
                                  table_at(v_format, memory + (v_table > 0 ? k_table : 0), lane)};
   const fa::score_scale how = {params.scale, params.softcap, params.scale_factor_d512};
-  mma.attend(keys, values, slots, how, begin, end, from, to, exchange);
+  mma.attend(keys, values, slots, how, bias, begin, end, from, to, exchange);
   fa::merge_simdgroups(mma, own_sinks, memory, group_states, totals);
 
   for (uint c = simdgroup; c < columns; c += simdgroups) {
@@ -211,12 +226,12 @@ template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
 template <typename T, int D>
 [[kernel, max_total_threads_per_threadgroup(256)]] void flash_attn_decode_merge(
     constant fa_decode_params &params [[buffer(0)]],
-    device T *O [[buffer(3)]],                                           // [B, H, q_len, D]
-    device const float *partials [[buffer(6)]],                          // [B, q_len, H, splits, D]
-    device const float2 *partial_states [[buffer(7)]],                   // [B, q_len, H, splits]
-    device float *LSE [[buffer(11), function_constant(write_lse)]],      // [B, H, q_len]
+    device T *O [[buffer(3)]],  // [B, H, q_len, D]
+    device const float *partials [[buffer(6)]],  // [B, q_len, H, splits, D]
+    device const float2 *partial_states [[buffer(7)]],  // [B, q_len, H, splits]
+    device float *LSE [[buffer(11), function_constant(write_lse)]],  // [B, H, q_len]
     constant uchar *signs [[buffer(12), function_constant(own_signs)]],  // D / 8 bytes
-    uint3 group [[threadgroup_position_in_grid]],                        // token, head, sequence
+    uint3 group [[threadgroup_position_in_grid]],  // token, head, sequence
     ushort simdgroup [[simdgroup_index_in_threadgroup]], ushort simdgroups [[simdgroups_per_threadgroup]],
     ushort lane [[thread_index_in_simdgroup]]) {
   constexpr int E = D / 32;

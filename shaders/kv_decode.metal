@@ -7,26 +7,28 @@
 #include "flash_attn_params.h"
 #include "fwht.h"
 #include "kv_codec.h"
+#include "kv_codec_v1.h"
 #include "unroll.h"
 
 using namespace metal;
 
 constant bool has_signs [[function_constant(55)]];  // slot 5 is bound; may be left undefined
-constant int format [[function_constant(70)]];      // fa_kv_format, of version 2 or dense
+constant int format [[function_constant(70)]];      // fa_kv_format
 constant bool norms_f16 [[function_constant(72)]];  // norms are half; may be left undefined
 constant bool own_signs = is_function_constant_defined(has_signs) ? has_signs : false;
 constant bool half_norms = is_function_constant_defined(norms_f16) ? norms_f16 : false;
 constant bool quantised = format >= FA_KV_Q8;
+constant bool version_1 = format >= FA_KV_TQ4_V1;
 
 template <int F, int E>
-inline void decode_table(device const uchar *data, float norm, long row, thread float (&x)[E], ushort lane) {
+inline void decode_table(device const uchar *data, float scale, long row, thread float (&x)[E], ushort lane) {
   constexpr int packed = fa::kv_codec<F>::packed;
   uint codes[E];
   fa::load_codes<packed>(data + row * fa::packed_bytes<E * 32>(packed), codes, lane);
-  const float scale = norm * fa::inverse_sqrt<E * 32>();
   FA_UNROLL
   for (int i = 0; i < E; i++) {
-    x[i] = fa::kv_codec<F>::centroid(codes[i]) * scale;
+    // A byte may hold more bits than a code of version 1 has.
+    x[i] = fa::kv_codec<F>::centroid(codes[i] & ((1u << fa::kv_codec<F>::bits) - 1)) * scale;
   }
 }
 
@@ -52,7 +54,7 @@ inline void load_dense(device const uchar *data, long row, thread float (&x)[E],
 template <typename T, int D>
 [[kernel, max_total_threads_per_threadgroup(32)]] void kv_decode(
     device const uchar *data [[buffer(0)]],                                 // [B, Hkv, cap, bytes of a vector]
-    device const uchar *norms [[buffer(1), function_constant(quantised)]],  // [B, Hkv, cap]
+    device const uchar *norms [[buffer(1), function_constant(quantised)]],  // [B, Hkv, cap], or [B, Hkv, cap, 2]
     device T *out [[buffer(2)]],                                            // [B, Hkv, n, D]
     constant fa_kv_decode_params &params [[buffer(3)]],                     //
     constant uchar *signs [[buffer(5), function_constant(own_signs)]],      // D / 8 bytes
@@ -79,24 +81,33 @@ template <typename T, int D>
     load_dense<bfloat>(data, row, x, lane);
   }
   if (quantised) {
-    const float norm = fa::load_norm(norms, row, half_norms);
-    if (format == FA_KV_Q8) {
-      decode_linear(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ2) {
-      decode_table<FA_KV_TQ2>(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ3) {
-      decode_table<FA_KV_TQ3>(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ4) {
-      decode_table<FA_KV_TQ4>(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ5) {
-      decode_table<FA_KV_TQ5>(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ6) {
-      decode_table<FA_KV_TQ6>(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ7) {
-      decode_table<FA_KV_TQ7>(data, norm, row, x, lane);
-    } else if (format == FA_KV_TQ8) {
-      decode_table<FA_KV_TQ8>(data, norm, row, x, lane);
+    float scale;
+    if (version_1) {
+      scale = fa::scale_v1<D>((device const float *)norms + row * fa::norms_v1<D>(), params.scale_factor_d512, lane);
+    } else {
+      scale = fa::load_norm(norms, row, half_norms) * (format == FA_KV_Q8 ? 1.0f : fa::inverse_sqrt<D>());
     }
+#define FA_DECODE(F)                            \
+  case F:                                       \
+    decode_table<F>(data, scale, row, x, lane); \
+    break;
+    switch (format) {
+      case FA_KV_Q8:
+        decode_linear(data, scale, row, x, lane);
+        break;
+        FA_DECODE(FA_KV_TQ2)
+        FA_DECODE(FA_KV_TQ3)
+        FA_DECODE(FA_KV_TQ4)
+        FA_DECODE(FA_KV_TQ5)
+        FA_DECODE(FA_KV_TQ6)
+        FA_DECODE(FA_KV_TQ7)
+        FA_DECODE(FA_KV_TQ8)
+        FA_DECODE(FA_KV_TQ4_V1)
+        FA_DECODE(FA_KV_TQ_HB5)
+        FA_DECODE(FA_KV_TQ_HB6)
+        FA_DECODE(FA_KV_TQ_HB8)
+    }
+#undef FA_DECODE
     if (params.undo_rotation != 0) {
       fa::unrotate(x, own_signs ? signs : fa_default_signs, lane);
     }

@@ -116,7 +116,7 @@ CHECK_FIELD(fa_kv_decode_params, capacity, 12);
 CHECK_FIELD(fa_kv_decode_params, read_pos, 16);
 CHECK_FIELD(fa_kv_decode_params, is_ring, 20);
 CHECK_FIELD(fa_kv_decode_params, undo_rotation, 24);
-CHECK_FIELD(fa_kv_decode_params, reserved, 28);
+CHECK_FIELD(fa_kv_decode_params, scale_factor_d512, 28);
 
 CHECK_SIZE(fa_vec_params, 40);
 CHECK_FIELD(fa_vec_params, heads, 0);
@@ -192,6 +192,15 @@ CHECK_FIELD(fa_decode_params, causal, 28);
 CHECK_FIELD(fa_decode_params, scale, 32);
 CHECK_FIELD(fa_decode_params, softcap, 36);
 CHECK_FIELD(fa_decode_params, scale_factor_d512, 40);
-CHECK_FIELD(fa_decode_params, reserved, 44);
+CHECK_FIELD(fa_decode_params, slope_stride, 44);
 CHECK_FIELD(fa_decode_params, q_strides, 48);
 CHECK_FIELD(fa_decode_params, o_strides, 72);
+
+CHECK_SIZE(fa_decode_pages, 40);
+CHECK_FIELD(fa_decode_pages, page_size, 0);
+CHECK_FIELD(fa_decode_pages, table_stride, 4);
+CHECK_FIELD(fa_decode_pages, pages, 8);
+CHECK_FIELD(fa_decode_pages, reserved, 12);
+CHECK_FIELD(fa_decode_pages, page_stride, 16);
+CHECK_FIELD(fa_decode_pages, slot_stride, 24);
+CHECK_FIELD(fa_decode_pages, head_stride, 32);

@@ -21,9 +21,12 @@ enum Slot {
   RING_STARTS = 9,
   SINKS = 10,
   LSE = 11,
-  SIGNS = 12
+  SIGNS = 12,
+  PAGING = 13,
+  BLOCK_TABLE = 14,
+  SLOPES = 15
 };
-enum { V_FORMAT = 71, HAS_SOFTCAP = 74, HAS_WINDOW = 75, RING = 76, UNDO = 77, ROTATE_Q = 78 };
+enum { V_FORMAT = 71, HAS_SOFTCAP = 74, HAS_WINDOW = 75, RING = 76, UNDO = 77, ROTATE_Q = 78, PAGES = 79, ALIBI = 80 };
 
 const sm_argument arguments[] = {
     {"params", PARAMS, SM_READ, sizeof(fa_decode_params), SM_ALWAYS},
@@ -39,6 +42,9 @@ const sm_argument arguments[] = {
     {"sinks", SINKS, SM_READ, 0, HAS_SINKS},
     {"LSE", LSE, SM_READ_WRITE, 0, HAS_LSE},
     {"signs", SIGNS, SM_READ, 0, HAS_SIGNS},
+    {"paging", PAGING, SM_READ, sizeof(fa_decode_pages), PAGES},
+    {"block_table", BLOCK_TABLE, SM_READ, 0, PAGES},
+    {"slopes", SLOPES, SM_READ, 0, ALIBI},
 };
 const sm_argument merge_arguments[] = {
     {"params", PARAMS, SM_READ, sizeof(fa_decode_params), SM_ALWAYS},
@@ -54,7 +60,8 @@ const sm_constant_info constants[] = {
     {"v_format", V_FORMAT, MTL_DATA_TYPE_INT, 1},        {"norms_f16", NORMS_F16, MTL_DATA_TYPE_BOOL, 0},
     {"has_softcap", HAS_SOFTCAP, MTL_DATA_TYPE_BOOL, 0}, {"has_window", HAS_WINDOW, MTL_DATA_TYPE_BOOL, 0},
     {"has_ring", RING, MTL_DATA_TYPE_BOOL, 0},           {"has_undo", UNDO, MTL_DATA_TYPE_BOOL, 0},
-    {"has_rotate_q", ROTATE_Q, MTL_DATA_TYPE_BOOL, 0},
+    {"has_rotate_q", ROTATE_Q, MTL_DATA_TYPE_BOOL, 0},   {"has_pages", PAGES, MTL_DATA_TYPE_BOOL, 0},
+    {"has_alibi", ALIBI, MTL_DATA_TYPE_BOOL, 0},
 };
 const sm_constant_info merge_constants[] = {{"has_signs", HAS_SIGNS, MTL_DATA_TYPE_BOOL, 0},
                                             {"has_lse", HAS_LSE, MTL_DATA_TYPE_BOOL, 0},
@@ -112,8 +119,33 @@ Partials bind_partials(Slots &slots, const fa_decode_params &params, uint64_t ro
           head_dim};
 }
 
+/// Binds the table of pages, whose rows number `*rows`.
+CachePages bind_pages(Slots &slots, const fa_decode_params &params, uint64_t *rows) {
+  const auto paging = slots.read<fa_decode_pages>(PAGING, "paging");
+  slots.require("slot 13 (paging): page_size", paging.page_size, 1, UINT32_MAX);
+  slots.require("slot 13 (paging): pages", paging.pages, 1, UINT32_MAX);
+  const int64_t counts[3] = {paging.pages, paging.page_size, params.kv_heads};
+  const int64_t strides[3] = {paging.page_stride, paging.slot_stride, paging.head_stride};
+  if (slots.error == nullptr && !extent_bytes(counts, strides, 3, 1, 1, rows)) {
+    slots.error = fail("%s: slot %d (paging): strides: needs non-negative ones and fewer than 2^63 rows, got (%" PRId64
+                       ", %" PRId64 ", %" PRId64 ")",
+                       slots.kernel, PAGING, strides[0], strides[1], strides[2]);
+  }
+  if (slots.error) return {};
+  const uint64_t entries = (uint64_t(params.capacity) + paging.page_size - 1) / paging.page_size;
+  const char *table =
+      slots.bind(BLOCK_TABLE, "block_table", product(product(params.batch - 1, paging.table_stride) + entries, 4));
+  return {table,
+          paging.pages,
+          paging.table_stride,
+          paging.page_size,
+          paging.page_stride,
+          paging.slot_stride,
+          paging.head_stride};
+}
+
 CacheSide bind_side(Slots &slots, Slot slot, const char *name, const char *norms_name, uint32_t constant,
-                    const fa_decode_params &params, int head_dim) {
+                    const fa_decode_params &params, uint64_t rows, int head_dim) {
   CacheSide side = {nullptr, nullptr, nullptr, false, 1.0f};
   const int32_t id = int_constant(slots.dispatch, constant, -1);
   side.format = kv_format(id);
@@ -124,7 +156,6 @@ CacheSide bind_side(Slots &slots, Slot slot, const char *name, const char *norms
     }
     return side;
   }
-  const uint64_t rows = product(params.batch, params.kv_heads, params.capacity);
   side.data = slots.bind(slot, name, product(rows, side.format->row_bytes(head_dim)));
   if (side.format->dense()) return side;
   const int norms = norms_per_row(side.format->version, head_dim);
@@ -161,15 +192,25 @@ const char *run_decode(const DecodeKernel &kernel, const sm_dispatch &dispatch) 
   problem.head_dim = dim;
   problem.capacity = params.capacity;
   problem.kv_lens = slots.bind(KV_LENS, "kv_lens", product(params.batch, 4));
-  if (slots.constant(RING)) problem.ring_starts = slots.bind(RING_STARTS, "ring_starts", product(params.batch, 4));
+  uint64_t cache_rows = product(params.batch, params.kv_heads, params.capacity);
+  if (slots.constant(PAGES)) {
+    problem.pages = bind_pages(slots, params, &cache_rows);
+  } else if (slots.constant(RING)) {
+    problem.ring_starts = slots.bind(RING_STARTS, "ring_starts", product(params.batch, 4));
+  }
   problem.causal = params.causal != 0;
   problem.window = slots.constant(HAS_WINDOW) ? params.window : 0;
   problem.scale = params.scale;
   problem.softcap = slots.constant(HAS_SOFTCAP) ? params.softcap : 0.0f;
   slots.require_finite("slot 0 (params): softcap", problem.softcap);
   problem.q = bind_vectors(slots, Q, "Q", kernel.elem, params, params.q_strides, dim);
-  problem.k = bind_side(slots, K, "K", "K_norms", K_FORMAT, params, dim);
-  problem.v = bind_side(slots, V, "V", "V_norms", V_FORMAT, params, dim);
+  problem.k = bind_side(slots, K, "K", "K_norms", K_FORMAT, params, cache_rows, dim);
+  problem.v = bind_side(slots, V, "V", "V_norms", V_FORMAT, params, cache_rows, dim);
+  if (slots.constant(ALIBI)) {
+    problem.slope_stride = params.slope_stride;
+    problem.slopes =
+        slots.bind(SLOPES, "slopes", product(product(params.batch - 1, params.slope_stride) + params.heads, 4));
+  }
   problem.partials.splits = 1;
   if (params.splits > 1) {
     problem.partials = bind_partials(slots, params, rows, dim);

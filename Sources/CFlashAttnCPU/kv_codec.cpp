@@ -37,13 +37,13 @@ const sm_constant_info format_options[] = {{"has_signs", HAS_SIGNS, MTL_DATA_TYP
                                            {"format", K_FORMAT, MTL_DATA_TYPE_INT, 1},
                                            {"norms_f16", NORMS_F16, MTL_DATA_TYPE_BOOL, 0}};
 
-/// The format of version 2, or a dense one, that the pipeline is made for.
-const KvFormat *format_of(Slots &slots) {
+/// The format that the pipeline is made for.
+const KvFormat *format_of(Slots &slots, bool takes_version_1) {
   const int32_t id = int_constant(slots.dispatch, K_FORMAT, -1);
   const KvFormat *format = kv_format(id);
-  if (slots.error == nullptr && (format == nullptr || format->version == 1)) {
-    slots.error = fail("%s: function constant %d (format): needs a dense format or one of version 2, got %" PRId32,
-                       slots.kernel, K_FORMAT, id);
+  if (slots.error == nullptr && (format == nullptr || (format->version == 1 && !takes_version_1))) {
+    const char *needed = takes_version_1 ? "a format of fa_kv_format" : "a dense format or one of version 2";
+    slots.error = fail("%s: function constant %d (format): needs %s, got %" PRId32, slots.kernel, K_FORMAT, needed, id);
   }
   return format;
 }
@@ -64,6 +64,13 @@ void require_head_dim(Slots &slots, uint32_t got, int expected) {
 char *bind_norms(Slots &slots, uint32_t slot, const KvFormat &format, int head_dim, bool as_half, uint64_t rows) {
   if (slots.error || format.dense()) return nullptr;
   return slots.bind(slot, "norms", product(rows, norms_per_row(format.version, head_dim), as_half ? 2 : 4));
+}
+
+/// What norm and centroid are multiplied by.
+float row_factor(const KvFormat &format, int head_dim, float scale_factor_d512) {
+  if (format.bits == 0) return 1.0f;
+  const bool halves = norms_per_row(format.version, head_dim) == 2;
+  return halves ? 1.0f / factor_v1(scale_factor_d512) : 1.0f / __builtin_sqrtf(float(head_dim));
 }
 
 }  // namespace
@@ -133,7 +140,7 @@ const char *run_hadamard(const HadamardKernel &kernel, const sm_dispatch &dispat
 const char *run_kv_encode(const KvKernel &kernel, const sm_dispatch &dispatch) {
   Slots slots(kernel.name, dispatch);
   const auto params = slots.read<fa_kv_encode_params>(PARAMS, "params");
-  const KvFormat *format = format_of(slots);
+  const KvFormat *format = format_of(slots, false);
   slots.require_threads(32, 1);
   if (slots.error) return slots.error;
   const uint64_t rows = product(params.batch, params.kv_heads, params.capacity);
@@ -175,7 +182,7 @@ const char *run_kv_encode(const KvKernel &kernel, const sm_dispatch &dispatch) {
 const char *run_kv_decode(const KvKernel &kernel, const sm_dispatch &dispatch) {
   Slots slots(kernel.name, dispatch);
   const auto params = slots.read<fa_kv_decode_params>(PARAMS, "params");
-  const KvFormat *format = format_of(slots);
+  const KvFormat *format = format_of(slots, true);
   slots.require_threads(32, 1);
   if (slots.error) return slots.error;
   const uint64_t rows = product(params.batch, params.kv_heads, params.capacity);
@@ -191,10 +198,10 @@ const char *run_kv_decode(const KvKernel &kernel, const sm_dispatch &dispatch) {
   problem.read_pos = params.read_pos;
   problem.format = format;
   problem.data = slots.bind(CACHE, "data", product(rows, format->row_bytes(kernel.head_dim)));
-  problem.norms_f16 = slots.constant(NORMS_F16);
+  problem.norms_f16 = format->version == 2 && slots.constant(NORMS_F16);
   problem.norms = bind_norms(slots, CACHE_NORMS, *format, kernel.head_dim, problem.norms_f16, rows);
-  problem.row_norms = 1;
-  problem.factor = format->bits == 0 ? 1.0f : 1.0f / __builtin_sqrtf(float(kernel.head_dim));
+  problem.row_norms = format->dense() ? 1 : norms_per_row(format->version, kernel.head_dim);
+  problem.factor = row_factor(*format, kernel.head_dim, params.scale_factor_d512);
   problem.elem = kernel.elem;
   problem.out = slots.bind(
       OUT, "out", product(params.batch, params.kv_heads, params.n_tokens, kernel.head_dim, elem_bytes(kernel.elem)));
@@ -232,8 +239,7 @@ const char *run_tq_dequantize(const TqDequantizeKernel &kernel, const sm_dispatc
   problem.data = slots.bind(CACHE, "data", product(rows, format.row_bytes(kernel.head_dim)));
   problem.norms = bind_norms(slots, CACHE_NORMS, format, kernel.head_dim, false, rows);
   problem.row_norms = norms;
-  problem.factor =
-      norms == 2 ? 1.0f / factor_v1(params.scale_factor_d512) : 1.0f / __builtin_sqrtf(float(kernel.head_dim));
+  problem.factor = row_factor(format, kernel.head_dim, params.scale_factor_d512);
   problem.elem = Elem::f32;
   problem.out = slots.bind(OUT, "out", product(problem.kv_heads, kernel.head_dim, 4));
   problem.executor = dispatch.executor;

@@ -24,6 +24,35 @@ extension FlashAttnDecode.Problem {
     scaleFactor = given.scale_factor_d512
     splits = given.splits != 0 ? Int(given.splits) : nil
     nsg = given.nsg != 0 ? Int(given.nsg) : nil
+    if given.pages != nil { pages = try KVPages(given.pages.pointee, batch: keyLengths.count) }
+    switch given.alibi {
+    case FA_ALIBI_NONE: break
+    case FA_ALIBI_HEADS: alibi = .heads
+    case FA_ALIBI_SEQUENCES: alibi = .sequences
+    default:
+      throw .refused(operation, "alibi", expected: "a value of fa_alibi", got: "\(given.alibi.rawValue)")
+    }
+  }
+}
+
+extension KVPages {
+  fileprivate init(_ given: fa_kv_pages, batch: Int) throws(FAError) {
+    let layout: Layout
+    switch given.layout {
+    case FA_PAGES_NHD: layout = .nhd
+    case FA_PAGES_HND: layout = .hnd
+    default:
+      throw .refused(operation, "layout", expected: "a value of fa_page_layout", got: "\(given.layout.rawValue)")
+    }
+    guard (1...Int64(Int32.max) / Int64(batch)).contains(given.columns) else {
+      throw .refused(
+        operation, "block_table", expected: "1 to \(Int32.max / Int32(batch)) entries for each of \(batch) sequences",
+        got: "\(given.columns)")
+    }
+    guard given.table != nil else { throw .null(operation, "block_table") }
+    self.init(
+      count: Int(given.count), size: Int(given.page_size), layout: layout,
+      table: Array(UnsafeBufferPointer(start: given.table, count: batch * Int(given.columns))))
   }
 }
 
@@ -41,7 +70,7 @@ public func fa_flash_attn_decode(
       [
         ("q", given.q), ("k", given.k), ("k_norms", given.k_norms), ("v", given.v), ("v_norms", given.v_norms),
         ("o", given.o), ("sinks", given.sinks), ("lse", given.lse), ("partials", given.partials),
-        ("partial_states", given.partial_states),
+        ("partial_states", given.partial_states), ("alibi", given.alibi),
       ])
   }
 }

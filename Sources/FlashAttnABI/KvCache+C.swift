@@ -32,11 +32,28 @@ extension KVCache.Queries {
     self.init(q: try HostTensor(given.q, "q", operation), o: try HostTensor(given.o, "o", operation))
     if given.sinks.data != nil { sinks = try HostTensor(given.sinks, "sinks", operation) }
     if given.lse.data != nil { lse = try HostTensor(given.lse, "lse", operation) }
+    take(given)
+  }
+
+  fileprivate init(
+    _ given: fa_kv_cache_queries, _ buffers: fa_kv_cache_buffers, _ operation: String
+  ) throws(FAError) {
+    self.init(q: try tensor(buffers.q, "q", operation), o: try tensor(buffers.o, "o", operation))
+    if buffers.sinks != nil { sinks = try tensor(buffers.sinks, "sinks", operation) }
+    if buffers.lse != nil { lse = try tensor(buffers.lse, "lse", operation) }
+    take(given)
+  }
+
+  private mutating func take(_ given: fa_kv_cache_queries) {
     causal = given.causal != 0
     window = given.window != 0 ? Int(given.window) : nil
     softcap = given.softcap
     scale = given.has_scale != 0 ? given.scale : nil
   }
+}
+
+private func tensor(_ handle: OpaquePointer?, _ name: String, _ operation: String) throws(FAError) -> HostTensor {
+  try HostTensor(buffer(handle, operation, name), operation, name)
 }
 
 @c @implementation
@@ -152,6 +169,28 @@ public func fa_kv_cache_step(
     }
     let asked = queries == nil ? nil : try KVCache.Queries(queries.pointee, "kv_cache_attend")
     try cache.step(append: tokens, attend: asked)
+  }
+}
+
+@c @implementation
+public func fa_kv_cache_encode(
+  _ cache: OpaquePointer!, _ encoder: OpaquePointer!, _ buffers: UnsafePointer<fa_kv_cache_buffers>!,
+  _ queries: UnsafePointer<fa_kv_cache_queries>!
+) -> fa_status {
+  let operation = "kv_cache_encode"
+  return call { () throws(FAError) in
+    let cache = try FlashAttnABI.cache(cache, operation)
+    let encoder = try FlashAttnABI.encoder(encoder, operation)
+    let given = try load(buffers, operation, "buffers")
+    var tokens: KVCache.Tokens?
+    if given.k != nil || given.v != nil {
+      let operation = "kv_cache_append"
+      tokens = KVCache.Tokens(
+        keys: try tensor(given.k, "k", operation), values: try tensor(given.v, "v", operation))
+    }
+    guard tokens != nil || queries != nil else { throw .null(operation, "queries") }
+    let asked = queries == nil ? nil : try KVCache.Queries(queries.pointee, given, "kv_cache_attend")
+    try cache.encode(append: tokens, attend: asked, into: encoder)
   }
 }
 

@@ -107,6 +107,7 @@ public func fa_kv_decode(
     problem.position = Int(given.position)
     problem.ring = given.ring != 0
     problem.halfNorms = given.half_norms != 0
+    problem.scaleFactor = given.scale_factor_d512 == 0 ? 1 : given.scale_factor_d512
     problem.seed = given.seed
     problem.undoesRotation = given.undo_rotation != 0
     try encode(

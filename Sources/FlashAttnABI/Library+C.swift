@@ -77,6 +77,9 @@ public func fa_sizeof(_ kind: fa_struct_kind) -> Int {
   case FA_STRUCT_ATTN_ALIBI_PARAMS: MemoryLayout<fa_attn_alibi_params>.size
   case FA_STRUCT_ATTN_PAGE_PARAMS: MemoryLayout<fa_attn_page_params>.size
   case FA_STRUCT_ATTENTION_VARLEN: MemoryLayout<fa_attention_varlen_args>.size
+  case FA_STRUCT_DECODE_PAGES: MemoryLayout<fa_decode_pages>.size
+  case FA_STRUCT_KV_PAGES: MemoryLayout<fa_kv_pages>.size
+  case FA_STRUCT_KV_CACHE_BUFFERS: MemoryLayout<fa_kv_cache_buffers>.size
   default: 0
   }
 }

@@ -12,13 +12,17 @@ from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
 from pyfa._explain import Explanation
-from pyfa._ffi import check, choose, ffi, lib, result, string
+from pyfa._ffi import CData, check, choices, choose, ffi, lib, result, string
 from pyfa._handle import live
 from pyfa.ops import _operands
 from pyfa.ops._call import FORMATS, Call, choose_sizes, per_sequence, rank_of, seed_of
 
+LAYOUTS = choices("fa_page_layout", "FA_PAGES_")
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
 
     from pyfa.ops._operands import Operand
 
@@ -44,6 +48,9 @@ def flash_attn_decode(
     scale: float | None = None,
     softcap: float | None = None,
     sinks: Operand | None = None,
+    alibi: Operand | None = None,
+    block_table: npt.ArrayLike | None = None,
+    page_layout: str = "nhd",
     return_lse: bool = False,
     rotate_query: bool = False,
     undo_rotation: bool = False,
@@ -64,14 +71,15 @@ def flash_attn_decode(
         ``[B, H, q_len, D]``: float32, float16 or bfloat16 (or its bits as uint16); query t belongs to key
         ``kv_len - q_len + t``.
     k, v : Buffer or numpy.ndarray
-        ``[B, Hkv, capacity, width]``; `kv_format` tells width and dtype.
+        ``[B, Hkv, capacity, width]``, with a `block_table` ``[pages, page_size, Hkv, width]``; `kv_format` tells width
+        and dtype.
     kv_lens : int or sequence of int
         Keys of every sequence, or of each.
     formats : str or (str, str)
         Of `k` and `v`: any of `kv_format`.
     k_norms, v_norms : Buffer or numpy.ndarray, optional
         ``[B, Hkv, capacity]``, of version 1 at D = 512 ``[B, Hkv, capacity, 2]``: float32, or float16 for version 2.
-        None for a dense format.
+        None for a dense format. With a `block_table` ``[pages, page_size, Hkv]`` likewise.
     out : Buffer, optional
         As `q`; a new buffer by default.
     ring_starts : int or sequence of int, optional
@@ -86,6 +94,14 @@ def flash_attn_decode(
         Scores become ``softcap * tanh(score / softcap)``.
     sinks : Buffer or numpy.ndarray, optional
         float32 ``[H]``: a score of each head that has no value.
+    alibi : Buffer or numpy.ndarray, optional
+        float32 ``[H]`` or ``[B, H]``: slopes. ``slope * |position of the query - position of the key|`` is taken from
+        each score, after the softcap.
+    block_table : array_like of int, optional
+        ``[B, pages of a sequence]``: the pages that have the sequences' keys, ``page_size`` after ``page_size``, in any
+        order; sequences may share pages. Entries of keys that nobody attends may be anything.
+    page_layout : str
+        ``"nhd"``, or ``"hnd"`` for pages ``[Hkv, page_size, width]`` and norms ``[Hkv, page_size]``.
     return_lse : bool
         Return the log-sum-exp too, float32 ``[B, H, q_len]``.
     rotate_query : bool
@@ -117,7 +133,7 @@ def flash_attn_decode(
     Raises
     ------
     InvalidArgumentError
-        Shapes, lengths, options or buffers that do not fit together.
+        Shapes, lengths, pages, options or buffers that do not fit together.
     UnsupportedError
         A dtype or head dimension that no kernel serves.
 
@@ -130,11 +146,21 @@ def flash_attn_decode(
     """
     operation = "flash_attn_decode"
     shape, cache = rank_of(operation, "q", q, 4), rank_of(operation, "k", k, 4)
-    if cache[0] != shape[0]:
-        raise invalid(operation, "k", f"batch {shape[0]}, as q has", str(list(cache)))
     raw = ffi.new(_PROBLEM)
     raw.batch, raw.heads, raw.q_len, raw.head_dim = shape
-    raw.kv_heads, raw.capacity = cache[1:3]
+    if block_table is not None:
+        pages, _kept = _pages(operation, cache, block_table, page_layout, shape[0])
+        raw.pages, raw.kv_heads = pages, cache[1 if page_layout == "hnd" else 2]
+        _same_pages(operation, cache, {"k_norms": k_norms, "v": v, "v_norms": v_norms})
+    elif cache[0] != shape[0]:
+        raise invalid(operation, "k", f"batch {shape[0]}, as q has", str(list(cache)))
+    else:
+        raw.kv_heads, raw.capacity = cache[1:3]
+    if alibi is not None:
+        slopes = tuple(_operands.checked(operation, "alibi", alibi).shape)
+        if slopes not in ((shape[1],), shape[:2]):
+            raise invalid(operation, "alibi", f"{list(shape[1:2])} or {list(shape[:2])}", str(list(slopes)))
+        raw.alibi = lib.FA_ALIBI_HEADS if len(slopes) == 1 else lib.FA_ALIBI_SEQUENCES
     lengths = per_sequence(operation, "kv_lens", kv_lens, shape[0])
     starts = ffi.NULL if ring_starts is None else per_sequence(operation, "ring_starts", ring_starts, shape[0])
     raw.kv_lens, raw.ring_starts = lengths, starts
@@ -166,9 +192,34 @@ def flash_attn_decode(
         (raw,),
         ffi.new(_BUFFERS),
         q,
-        {"k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks},
+        {"k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks, "alibi": alibi},
         target,
         sums,
         {"partials": parts[0], "partial_states": parts[1]},
         out,
     )
+
+
+def _pages(
+    operation: str, cache: tuple[int, ...], block_table: npt.ArrayLike, layout: str, batch: int
+) -> tuple[CData, npt.NDArray[np.int32]]:
+    """Return the pages of a cache of shape `cache`, and what they refer to."""
+    given = np.asarray(block_table)
+    if given.dtype.kind not in "iu" or given.ndim != 2 or len(given) != batch or given.shape[1] == 0:
+        what = f"{given.dtype} {list(given.shape)}"
+        raise invalid(operation, "block_table", f"integers [{batch}, pages of a sequence]", what)
+    # What no int32 can be is no page either way; whether that is looked at is for the library to say.
+    bounds = np.iinfo(np.int32)
+    table = np.ascontiguousarray(np.clip(given, bounds.min, bounds.max), np.int32)
+    pages = ffi.new("fa_kv_pages *")
+    pages.layout = choose(operation, "page_layout", LAYOUTS, layout)
+    pages.count, pages.page_size = cache[0], cache[2 if layout == "hnd" else 1]
+    pages.columns, pages.table = table.shape[1], ffi.from_buffer("int32_t[]", table)
+    return pages, table
+
+
+def _same_pages(operation: str, cache: tuple[int, ...], others: Mapping[str, Operand | None]) -> None:
+    """Refuse what has other pages than K: their bytes may be as many."""
+    for name, other in others.items():
+        if other is not None and tuple(_operands.checked(operation, name, other).shape[:3]) != cache[:3]:
+            raise invalid(operation, name, f"pages {list(cache[:3])}, as k has", str(list(other.shape[:3])))

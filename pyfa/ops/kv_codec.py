@@ -204,16 +204,18 @@ def kv_decode(
     ring: bool = False,
     seed: int = 0,
     undo_rotation: bool = True,
+    scale_factor_d512: float = 1.0,
     encoder: CommandEncoder | None = None,
     registry: KernelRegistry | None = None,
     device: Device | None = None,
 ) -> Any:
-    """Read tokens back from a cache that `kv_encode` wrote.
+    """Read tokens back from a cache that `kv_encode` or `hadamard_quantize_kv` wrote.
 
     Parameters
     ----------
     data, norms, codec
-        As of `kv_encode`; arrays are copied.
+        As of `kv_encode`, or of version 1 with norms ``[B, Hkv, capacity]``, at D = 512 ``[B, Hkv, capacity, 2]``;
+        arrays are copied.
     head_dim : int
         Of the vectors.
     tokens : int
@@ -228,6 +230,8 @@ def kv_decode(
         As they were encoded.
     undo_rotation : bool
         False leaves quantised vectors rotated.
+    scale_factor_d512 : float
+        The encoder's, version 1.
     encoder, registry, device
         As of `fwht_standalone`.
 
@@ -257,6 +261,7 @@ def kv_decode(
     raw.format = choose(call.operation, "codec", FORMATS, codec)
     raw.ring, raw.seed, raw.undo_rotation = bool(ring), seed_of(call.operation, seed), bool(undo_rotation)
     raw.half_norms = norms is not None and norms.dtype == np.float16
+    _operands.number(call.operation, raw, "scale_factor_d512", scale_factor_d512)
     handles = [call.handle("data", data), call.handle("norms", norms), call.handle("out", target, written=True)]
     call(lib.fa_kv_decode, raw, *handles)
     return call.result(target, out, data)

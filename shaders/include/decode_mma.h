@@ -19,10 +19,14 @@ constant bool norms_f16 [[function_constant(72)]];      // norms of version 2 ar
 constant bool has_softcap [[function_constant(74)]];    // scores are capped
 constant bool has_window [[function_constant(75)]];     // queries attend the last keys alone
 constant bool has_ring [[function_constant(76)]];       // slot 9 is bound
+constant bool has_pages [[function_constant(79)]];      // slots 13 and 14 are bound
+constant bool has_alibi [[function_constant(80)]];      // slot 15 is bound
 constant bool half_norms = is_function_constant_defined(norms_f16) ? norms_f16 : false;
 constant bool with_softcap = is_function_constant_defined(has_softcap) ? has_softcap : false;
 constant bool with_window = is_function_constant_defined(has_window) ? has_window : false;
 constant bool in_ring = is_function_constant_defined(has_ring) ? has_ring : false;
+constant bool in_pages = is_function_constant_defined(has_pages) ? has_pages : false;
+constant bool with_alibi = is_function_constant_defined(has_alibi) ? has_alibi : false;
 
 namespace fa {
 
@@ -52,13 +56,21 @@ inline float2 column_sum(float2 x) {
   return x + metal::simd_shuffle_xor(x, ushort(16));
 }
 
-/// The slots of a kv head.
+/// The slots of a kv head, which lie one after the other, maybe in a ring, or page by page.
 struct cache_slots {
-  ulong first_row;  // the cache's row that has slot 0
+  ulong first_row;  // the cache's row that has slot 0; of page 0
   uint capacity;
-  uint ring_start;  // slot of key 0
+  uint ring_start;            // slot of key 0
+  device const uint *pages;   // of the sequence
+  uint page_size;
+  ulong page_stride;  // rows between pages ...
+  ulong slot_stride;  // ... and between neighbours in a page
 
   inline ulong row(uint key) const {
+    if (in_pages) {
+      const uint page = key / page_size;
+      return first_row + pages[page] * page_stride + (key - page * page_size) * slot_stride;
+    }
     const ulong slot = ulong(ring_start) + key;
     return first_row + (slot < capacity ? slot : slot - capacity);
   }
@@ -76,6 +88,12 @@ struct score_scale {
   float scale;
   float softcap;
   float scale_factor_d512;
+};
+
+/// What the distance between a key and each of the lane's two queries takes from the score.
+struct distance_bias {
+  float2 slopes;
+  int2 positions;  // of the queries among the keys
 };
 
 template <typename T, int D>
@@ -137,8 +155,8 @@ struct decode_mma {
 
   /// Attends keys `begin` ... `end` - 1, which is one at least; of those, each of the lane's two queries sees the keys
   /// `from` ... `to` - 1. All simdgroups of the threadgroup call this; `exchange` is for `slices` > 1.
-  inline void attend(cache_rows k, cache_rows v, cache_slots slots, score_scale how, uint begin, uint end, uint2 from,
-                     uint2 to, threadgroup float2 *exchange) {
+  inline void attend(cache_rows k, cache_rows v, cache_slots slots, score_scale how, distance_bias bias, uint begin,
+                     uint end, uint2 from, uint2 to, threadgroup float2 *exchange) {
     const uint2 limit = metal::min(to, uint2(end));
     ushort parity = 0;
     for (uint base = begin; base < end; base += groups * keys) {
@@ -179,6 +197,9 @@ struct decode_mma {
         s[a] *= how.scale;
         if (with_softcap && how.softcap > 0.0f) {
           s[a] = how.softcap * metal::precise::tanh(s[a] / how.softcap);
+        }
+        if (with_alibi) {
+          s[a] -= bias.slopes * float2(metal::abs(bias.positions - int(key)));
         }
         s[a] = metal::select(float2(-INFINITY), s[a], uint2(key) >= from && uint2(key) < limit);
         top = metal::max(top, s[a]);

@@ -116,7 +116,7 @@ EXPECTED = {
             "read_pos": 16,
             "is_ring": 20,
             "undo_rotation": 24,
-            "reserved": 28,
+            "scale_factor_d512": 28,
         },
     ),
     "fa_vec_params": (
@@ -213,9 +213,21 @@ EXPECTED = {
             "scale": 32,
             "softcap": 36,
             "scale_factor_d512": 40,
-            "reserved": 44,
+            "slope_stride": 44,
             "q_strides": 48,
             "o_strides": 72,
+        },
+    ),
+    "fa_decode_pages": (
+        40,
+        {
+            "page_size": 0,
+            "table_stride": 4,
+            "pages": 8,
+            "reserved": 12,
+            "page_stride": 16,
+            "slot_stride": 24,
+            "head_stride": 32,
         },
     ),
 }

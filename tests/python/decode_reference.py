@@ -15,7 +15,8 @@ def attended(kv_len, q_len, token, mask_type=NO_MASK, window=0):
 
 
 def decode(
-    q, k, v, kv_lens, *, ring_starts=None, scale=None, mask_type=NO_MASK, window=0, softcap=0.0, sinks=None, mask=None
+    q, k, v, kv_lens, *, ring_starts=None, scale=None, mask_type=NO_MASK, window=0, softcap=0.0, sinks=None, mask=None,
+    alibi=None,
 ):  # fmt: skip
     """Attention of the last queries of each sequence over its cache.
 
@@ -36,6 +37,8 @@ def decode(
         Scores that join the denominator.
     mask : function, optional
         Takes a sequence's length and a query's number and returns a range of keys, in place of `mask_type`.
+    alibi : array [H] or [B, H], optional
+        What each step between a query and a key takes from the score.
 
     Returns
     -------
@@ -49,6 +52,7 @@ def decode(
     capacity, group = k.shape[2], heads // k.shape[1]
     ring_starts = [0] * batch if ring_starts is None else ring_starts
     scale = dim**-0.5 if scale is None else scale
+    slopes = np.broadcast_to(0.0 if alibi is None else np.asarray(alibi, np.float64), (batch, heads))
     sinks = np.full(heads, -np.inf) if sinks is None else np.asarray(sinks, np.float64)
     out, lse = np.zeros(q.shape), np.full(q.shape[:3], -np.inf)
     for b, h, t in np.ndindex(*q.shape[:3]):
@@ -58,6 +62,7 @@ def decode(
         scores = k[b, h // group, slots] @ q[b, h, t] * scale
         if softcap > 0:
             scores = softcap * np.tanh(scores / softcap)
+        scores -= slopes[b, h] * np.abs(kv_lens[b] - q_len + t - keys)
         top = max(scores.max(initial=-np.inf), sinks[h])
         if top == -np.inf:
             continue

@@ -20,7 +20,18 @@ SCALE_FACTOR = 1.25
 
 # Function constants.
 SIGNS, SINKS, LSE = 55, 61, 62
-K_FORMAT, V_FORMAT, NORMS_F16, SOFTCAP, WINDOW, RING, UNDO, ROTATE = 70, 71, 72, 74, 75, 76, 77, 78
+K_FORMAT, V_FORMAT, NORMS_F16, SOFTCAP, WINDOW, RING, UNDO, ROTATE, PAGES, ALIBI = (
+    70,
+    71,
+    72,
+    74,
+    75,
+    76,
+    77,
+    78,
+    79,
+    80,
+)
 OPTIONS = (SINKS, LSE, SOFTCAP, WINDOW, RING)
 """What a problem's kernel has unless it is told otherwise; every one of them has a value that means `none`."""
 
@@ -49,6 +60,9 @@ class Problem:
     nsg: int = 2
     seed: int = 0
     poison: bool = True  # everything that no query attends becomes NaN
+    page_size: int = 0  # the cache lies in pages, in any order
+    page_layout: str = "nhd"
+    alibi: str = ""  # slopes for all "heads", or for all "sequences"
 
     def but(self, **changes):
         return dataclasses.replace(self, **changes)
@@ -56,6 +70,14 @@ class Problem:
     @property
     def starts(self):
         return self.ring_starts or (0,) * len(self.kv_lens)
+
+    @property
+    def columns(self):
+        return -(-self.capacity // self.page_size)
+
+    def in_pages(self, page_size, page_layout):
+        """Return the problem with its keys in pages, where there are no rings."""
+        return self.but(page_size=page_size, page_layout=page_layout, ring_starts=())
 
 
 @dataclasses.dataclass
@@ -67,6 +89,8 @@ class Operands:
     k: np.ndarray
     v: np.ndarray
     sinks: np.ndarray
+    slopes: np.ndarray
+    table: np.ndarray  # of pages
 
 
 def attended(p, kv_len, token):
@@ -93,7 +117,33 @@ def operands(p):
         caches += found
         values.append(decoded(p, name, *found))
     sinks = rng.standard_normal(heads, dtype=np.float32) * 2 if p.sinks else np.full(heads, -np.inf, np.float32)
-    return Operands(q, caches, *values, sinks)
+    slopes = 2.0 ** -rng.uniform(1, 8, (len(p.kv_lens), heads) if p.alibi == "sequences" else heads).astype(np.float32)
+    caches, table = pages(p, caches, rng) if p.page_size else (caches, np.zeros((1, 1), np.uint32))
+    return Operands(q, caches, *values, sinks, slopes, table)
+
+
+def pages(p, caches, rng):
+    """Return the caches in pages, and which are whose; there are more, and entries that nobody may look at."""
+    batch, kv_heads = len(p.kv_lens), p.heads[1]
+    table = rng.permutation(batch * p.columns + 2)[: batch * p.columns].reshape(batch, p.columns).astype(np.uint32)
+    found = []
+    for cache in caches:
+        if cache.ndim <= 2:
+            found.append(cache)
+            continue
+        unused = 255 if cache.dtype == np.uint8 else np.nan
+        whole = np.full((batch, kv_heads, p.columns * p.page_size, *cache.shape[3:]), unused, cache.dtype)
+        whole[:, :, : p.capacity] = cache
+        whole = whole.reshape(batch, kv_heads, p.columns, p.page_size, *cache.shape[3:]).swapaxes(1, 2)
+        whole = whole.swapaxes(2, 3) if p.page_layout == "nhd" else whole
+        scattered = np.full((batch * p.columns + 2, *whole.shape[2:]), unused, cache.dtype)
+        scattered[table] = whole
+        found.append(scattered)
+    for b, kv_len in enumerate(p.kv_lens):
+        keys = sorted(key for token in range(p.q_len) for key in attended(p, kv_len, token))
+        looked_at = range(keys[0] // p.page_size, keys[-1] // p.page_size + 1) if keys else ()
+        table[b, [column for column in range(p.columns) if column not in looked_at]] = 0xFFFFFFFF
+    return found, table
 
 
 def random_cache(p, name, rows, rng):
@@ -119,7 +169,7 @@ def expected(p, x):
     q = codec.rotate(x.q.astype(np.float64), p.signs) if p.rotate else x.q
     out, lse = reference.decode(
         q, x.k, x.v, p.kv_lens, ring_starts=p.starts, softcap=p.softcap, sinks=x.sinks,
-        mask=lambda kv_len, token: attended(p, kv_len, token),
+        mask=lambda kv_len, token: attended(p, kv_len, token), alibi=x.slopes if p.alibi else None,
     )  # fmt: skip
     return codec.unrotate(out, p.signs) if p.undo else out, lse
 
@@ -144,7 +194,8 @@ def source(room):
 
 
 def constants_of(p, options):
-    constants = dict.fromkeys(options, True)
+    constants = dict.fromkeys(options if not p.page_size else [option for option in options if option != RING], True)
+    constants |= ({PAGES: True} if p.page_size else {}) | ({ALIBI: True} if p.alibi else {})
     constants |= {K_FORMAT: codec.FORMATS[p.formats[0]], V_FORMAT: codec.FORMATS[p.formats[1]]}
     constants |= {NORMS_F16: True} if p.half_norms else {}
     constants |= {ROTATE: True} if p.rotate else {}
@@ -169,13 +220,16 @@ def run(p, x=None, *, text=None, options=OPTIONS, **device_options):
     partials = np.full((rows, p.dim) if p.splits > 1 else 1, np.nan, np.float32)
     states = np.full((rows, 2) if p.splits > 1 else 1, np.nan, np.float32)
     params = struct(
-        "fa_decode_params", batch=batch, heads=heads, kv_heads=kv_heads, q_len=p.q_len, capacity=p.capacity,
+        "fa_decode_params", batch=batch, heads=heads, kv_heads=kv_heads, q_len=p.q_len,
+        capacity=p.columns * p.page_size if p.page_size else p.capacity, slope_stride=heads * (p.alibi == "sequences"),
         splits=p.splits, window=p.window, causal=p.causal, scale=p.dim**-0.5, softcap=p.softcap,
         scale_factor_d512=SCALE_FACTOR, q_strides=strides(q), o_strides=strides(out),
     )  # fmt: skip
     slots = dict(enumerate([params, q.base, *x.caches]))
     slots |= {6: partials if p.splits > 1 else out.base, 7: states, 8: np.array(p.kv_lens, np.uint32)}
-    slots |= {9: np.array(p.starts, np.uint32)} if RING in options else {}
+    slots |= {9: np.array(p.starts, np.uint32)} if RING in options and not p.page_size else {}
+    slots |= paging(p, x) if p.page_size else {}
+    slots |= {15: x.slopes} if p.alibi else {}
     slots |= {10: x.sinks} if SINKS in options else {}
     signs = {12: np.frombuffer(codec.sign_table(p.signs)[: p.dim // 8], np.uint8)} if p.signs else {}
     in_kernel = {11: lse} if LSE in options else {}
@@ -195,6 +249,16 @@ def run(p, x=None, *, text=None, options=OPTIONS, **device_options):
             threads=(32 * min(p.splits, p.nsg), 1, 1),
         )
     return out, lse
+
+
+def paging(p, x):
+    """Return the slots that say where pages are."""
+    kv_heads, nhd = p.heads[1], p.page_layout == "nhd"
+    params = struct(
+        "fa_decode_pages", page_size=p.page_size, table_stride=p.columns, pages=len(p.kv_lens) * p.columns + 2,
+        page_stride=p.page_size * kv_heads, slot_stride=kv_heads if nhd else 1, head_stride=1 if nhd else p.page_size,
+    )  # fmt: skip
+    return {13: params, 14: x.table}
 
 
 def unused_norms(p):

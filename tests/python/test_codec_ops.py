@@ -62,6 +62,36 @@ def test_version_1(device, rng, name, head_dim):
         np.testing.assert_allclose(found, expected[token], rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", ["tq4_v1", "tq_hb5", "tq_hb6", "tq_hb8"])
+@pytest.mark.parametrize("head_dim", [64, 128, 256, 512])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_version_1_as_a_whole(device, rng, name, head_dim, dtype):
+    """Positions 5 ... 8 of a ring of 4 slots, of two sequences, in one dispatch."""
+    packed = rng.integers(0, 256, (2, 3, 4, ops.kv_format(name, head_dim).width), np.uint8)
+    levels = rng.uniform(0.3, 0.9, (2, 3, 4, 2) if head_dim == 512 else (2, 3, 4)).astype(np.float32)
+    options = {"position": 5, "ring": True, "scale_factor_d512": 1.25, "dtype": DTYPES[dtype], "device": device}
+    expected = np.roll(codec.decode_v1(packed, levels, name, head_dim, 1.25), -1, axis=2)
+    bound = {"f32": 2e-6, "f16": 1e-3, "bf16": 8e-3}[dtype]
+    for undo in (False, True):
+        found = ops.kv_decode(packed, levels, name, head_dim, 4, undo_rotation=undo, **options)
+        exact = codec.unrotate(expected) if undo else expected
+        assert found.dtype == DTYPES[dtype]
+        np.testing.assert_allclose(found.astype(float), exact, rtol=0, atol=bound * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(
+    ("message", "norms", "options"),
+    [
+        ("norms: expected f32 with tq_hb8, got f16", np.ones((1, 1, 4), np.float16), {}),
+        ("seed: expected 0 with tq_hb8, got 3", np.ones((1, 1, 4), np.float32), {"seed": 3}),
+        ("scale_factor_d512: expected a finite", np.ones((1, 1, 4), np.float32), {"scale_factor_d512": np.inf}),
+    ],
+)
+def test_version_1_has_no_options_of_version_2(message, norms, options):
+    with pytest.raises(pyfa.InvalidArgumentError, match=message):
+        ops.kv_decode(np.zeros((1, 1, 4, 64), np.uint8), norms, "tq_hb8", 64, 4, **options)
+
+
 def test_probe(device, rng):
     x = rng.standard_normal((1, 2, 64)).astype(np.float32)
     packed = pyfa.Buffer.zeros((2, 4, 32), np.uint8, device=device)

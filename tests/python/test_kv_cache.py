@@ -303,8 +303,8 @@ def test_explain_names_the_passes(device, rng):
     for name in ("f32", "tq4_v1", ("f16", "tq8")):
         assert rooms[name, 8] == ["flash_attn_decode", *merges]
     assert rooms["f32", 9] == ["flash_attn_prefill"]
-    assert rooms["tq4_v1", 9] == ["tq_dequantize_kv", "fwht_standalone", "kv_encode", "flash_attn_prefill"]
-    assert rooms[("f16", "tq8"), 9] == ["kv_decode", "flash_attn_prefill"]
+    for name in ("tq4_v1", ("f16", "tq8")):
+        assert rooms[name, 9] == ["kv_decode", "flash_attn_prefill"]
 
 
 def test_a_step_is_one_submission(device, rng):

@@ -102,6 +102,25 @@ def test_decode_groups(group):
         decode.check(MIXED.but(heads=(group, 1), q_len=q_len, kv_lens=(0, 5, 300, 375)))
 
 
+@EACH_DIM
+@pytest.mark.parametrize("number", range(len(FORMATS)), ids=FORMATS)
+def test_decode_pages(dim, number):
+    pair = (FORMATS[number], FORMATS[(number + dim // 64) % len(FORMATS)])
+    problem = MIXED.but(dim=dim, formats=pair, alibi="heads" if number % 2 else "sequences")
+    for page_size, layout in ((1, "hnd"), (16, "nhd"), (40, "hnd"), (256, "nhd"), (375, "nhd")):
+        decode.check(problem.in_pages(page_size, layout))
+    decode.check(problem.but(splits=3, window=0, causal=False).in_pages(7, "nhd"))
+
+
+def test_pages_are_a_cache_to_the_bit():
+    problem = MIXED.but(formats=("tq5", "f16"), ring_starts=())
+    out, lse = decode.run(problem)
+    for page_size, layout in ((64, "nhd"), (64, "hnd"), (128, "nhd"), (375, "hnd")):
+        found, found_lse = decode.run(problem.in_pages(page_size, layout))
+        np.testing.assert_array_equal(found, out)
+        np.testing.assert_array_equal(found_lse, lse)
+
+
 @pytest.mark.parametrize("formats", [("f32", "bf16"), ("tq8", "tq5")], ids=str)
 def test_a_query_does_not_see_the_values_of_later_keys(formats):
     """NaN in the keys of later tokens reaches these tokens alone."""
@@ -197,23 +216,46 @@ def refused(problem, module=decode, **kwargs):
      (10, "sinks"), (11, "LSE"), (12, "signs")],
 )  # fmt: skip
 def test_short_buffers(monkeypatch, slot, name):
+    cut_short(monkeypatch, slot)
+    text = refused(MIXED.but(formats=("tq5", "tq6"), rotate=True, signs=2))
+    assert "flash_attn_decode_f32_d64" in text
+    assert f"slot {slot} ({name}): needs" in text
+    assert "got" in text
+
+
+def cut_short(monkeypatch, slot):
+    """Bind a little less than there should be in a slot."""
+
     def kernel(_text, host_name, constants, _options=()):
         whole = NativeKernel(host_name, dict(constants))
 
         def short(slots, **launch):
             # Rows of Q and O have eight bytes behind them.
             missing = 9 if slot in (1, 6) else 1
-            cut = slots[slot].reshape(-1).view(np.uint8)[:-missing].copy()
+            given = np.frombuffer(slots[slot].tobytes(), np.uint8)
+            cut = given[:-missing].copy()
             whole(slots | {slot: cut}, **launch)
 
         return short
 
     monkeypatch.setattr(decode, "kernel", kernel)
-    problem = MIXED.but(formats=("tq5", "tq6"), rotate=True, signs=2)
-    text = refused(problem)
-    assert "flash_attn_decode_f32_d64" in text
-    assert f"slot {slot} ({name}): needs" in text
-    assert "got" in text
+
+
+@pytest.mark.parametrize(
+    ("slot", "name"),
+    [(2, "K"), (3, "K_norms"), (4, "V"), (5, "V_norms"), (14, "block_table"), (15, "slopes")],
+)
+def test_short_buffers_of_pages(monkeypatch, slot, name):
+    cut_short(monkeypatch, slot)
+    problem = MIXED.but(formats=("tq5", "tq6"), alibi="sequences").in_pages(25, "hnd")
+    assert f"slot {slot} ({name}): needs" in refused(problem)
+
+
+def test_pages_that_are_not_there():
+    problem = MIXED.but(kv_lens=(0, 1, 33, 375)).in_pages(16, "nhd")
+    x = decode.operands(problem)
+    x.table[3, 20] = problem.columns * 4 + 2
+    assert f"entry 20 of sequence 3: needs a page below {problem.columns * 4 + 2}, got" in refused(problem, x=x)
 
 
 def test_parameters_that_no_kernel_can_follow():
@@ -244,6 +286,7 @@ def check_a_sample():
             dim = HEAD_DIMS[number % 4]
             decode.check(MIXED.but(dim=dim, formats=(name, name)))
             decode.check(MIXED.but(dim=dim, formats=(name, "f32"), heads=(8, 1), q_len=1))
+            decode.check(MIXED.but(dim=dim, formats=(name, name), alibi="heads").in_pages(20, "nhd"))
         for dtype in DTYPES:
             decode.check(MIXED.but(dim=128, formats=(dtype, dtype), dtype=dtype, splits=2))
         for family in vec.FAMILIES:

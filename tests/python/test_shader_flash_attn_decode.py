@@ -147,6 +147,53 @@ def test_a_sink_counts_once():
         check(plain(64).but(kv_lens=(0, 1, 40), sinks=True, splits=splits, nsg=8))
 
 
+# ------------------------------------------------------------------------------------------------ pages, distance
+
+
+@pytest.mark.parametrize("page_size", [1, 8, 16, 33, 256])
+@pytest.mark.parametrize("page_layout", ["nhd", "hnd"])
+def test_pages(page_size, page_layout):
+    problem = (
+        plain(64)
+        .but(heads=(6, 2), q_len=3, kv_lens=(0, 1, 33, 300), capacity=300, causal=True, splits=3, nsg=4)
+        .in_pages(page_size, page_layout)
+    )
+    check(problem)
+    check(problem.but(window=40, sinks=True, softcap=3.0, splits=1))
+
+
+@EACH_DIM
+def test_pages_of_any_dimension(dim):
+    check(MIXED.but(dim=dim, formats=("f32", "f32")).in_pages(16, "nhd"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_pages_of_any_format(name):
+    check(MIXED.but(formats=(name, name), alibi="heads", splits=2).in_pages(16, "nhd"))
+
+
+def test_pages_are_a_cache_to_the_bit():
+    problem = plain(64).but(heads=(4, 2), q_len=2, kv_lens=(0, 5, 41, 75), capacity=75, causal=True, splits=2)
+    out, lse = run(problem, operands(problem))
+    for page_size in (1, 7, 75, 100):
+        found, found_lse = run(problem.in_pages(page_size, "hnd"))
+        np.testing.assert_array_equal(found, out)
+        np.testing.assert_array_equal(found_lse, lse)
+
+
+@pytest.mark.parametrize("alibi", ["heads", "sequences"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_distance(alibi, causal):
+    problem = MIXED.but(formats=plain(64).formats, causal=causal, window=0, alibi=alibi)
+    check(problem)
+    check(problem.but(heads=(7, 1), q_len=4, splits=5, window=30))
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_distance_of_types(dtype):
+    check(MIXED.but(formats=(dtype, dtype), dtype=dtype, alibi="sequences").in_pages(8, "hnd"))
+
+
 # ---------------------------------------------------------------------------------------------------- the rotation
 
 

@@ -22,6 +22,10 @@ PROBLEMS = {
         causal=True, softcap=3.0, sinks=True, rotate=True, undo=True, splits=2, nsg=4,
     ),
     "slices": Problem(dim=512, formats=("tq4_v1", "tq4_v1"), kv_lens=(35,), capacity=35, ring_starts=(34,), nsg=4),
+    "pages": Problem(
+        formats=("tq8", "tq8"), heads=(4, 2), q_len=3, kv_lens=(0, 75), capacity=75, window=70, causal=True, splits=2,
+        nsg=4, page_size=16, alibi="sequences",
+    ),
     "dense": Problem(dim=128, formats=("f16", "f16"), dtype="f16", kv_lens=(75, 9), capacity=75, splits=3, nsg=3),
 }  # fmt: skip
 EACH = pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)

@@ -103,7 +103,10 @@ typedef enum fa_struct_kind {
   FA_STRUCT_SHADER_OPTIONS = 48,
   FA_STRUCT_ATTN_ALIBI_PARAMS = 49,
   FA_STRUCT_ATTN_PAGE_PARAMS = 50,
-  FA_STRUCT_ATTENTION_VARLEN = 51
+  FA_STRUCT_ATTENTION_VARLEN = 51,
+  FA_STRUCT_DECODE_PAGES = 52,
+  FA_STRUCT_KV_PAGES = 53,
+  FA_STRUCT_KV_CACHE_BUFFERS = 54
 } fa_struct_kind;
 // Bytes of a struct as the library was compiled, 0 for an unknown kind.
 size_t fa_sizeof(fa_struct_kind kind);

@@ -78,7 +78,7 @@ typedef struct fa_kv_decode_problem {
   int32_t half_norms;
   uint64_t seed;
   int32_t undo_rotation;
-  int32_t reserved;
+  float scale_factor_d512;  // of formats of version 1, the encoder's; 0: 1
 } fa_kv_decode_problem;
 
 fa_status fa_kv_decode(fa_encoder *encoder, fa_registry *registry, const fa_kv_decode_problem *problem, fa_buffer *data,
@@ -189,6 +189,30 @@ fa_status fa_flash_attn_vec_reduce(fa_encoder *encoder, fa_registry *registry,
 
 // ----------------------------------------------------------------------------------------------- flash_attn_decode
 
+typedef enum fa_page_layout {
+  FA_PAGES_NHD = 0,  // a page is [page_size, kv_heads, width]
+  FA_PAGES_HND = 1   // a page is [kv_heads, page_size, width]
+} fa_page_layout;
+
+// K, V and their norms in pages, which sequences have in any order and may share.
+typedef struct fa_kv_pages {
+  int64_t count;      // pages there are
+  int64_t page_size;  // keys of a page
+  int64_t columns;    // entries of the table for each sequence
+  // [batch, columns]: key i of sequence b lies in page table[b][i / page_size]. Only entries of keys that are attended
+  // are looked at.
+  const int32_t *table;
+  fa_page_layout layout;
+  int32_t reserved;
+} fa_kv_pages;
+
+// Slopes of a bias by distance: slope * |position of the query - position of the key| is taken from the score.
+typedef enum fa_alibi {
+  FA_ALIBI_NONE = 0,
+  FA_ALIBI_HEADS = 1,  // float32 [heads]
+  FA_ALIBI_SEQUENCES = 2  // float32 [batch, heads]
+} fa_alibi;
+
 // The last queries of each sequence against a cache of any format; the heads of a group read it together.
 typedef struct fa_flash_attn_decode_problem {
   int64_t batch;
@@ -197,37 +221,41 @@ typedef struct fa_flash_attn_decode_problem {
   int64_t head_dim;
   int64_t q_len;
   int64_t capacity;
-  int64_t window;              // keys a query attends up to its own, that one included; 0: all
-  const int64_t *kv_lens;      // [batch]
+  int64_t window;  // keys a query attends up to its own, that one included; 0: all
+  const int64_t *kv_lens;  // [batch]
   const int64_t *ring_starts;  // [batch]: slot of each sequence's first key; null: 0
-  fa_dtype dtype;              // of q and o
+  fa_dtype dtype;  // of q and o
   fa_kv_format keys;
   fa_kv_format values;
   int32_t causal;
   float scale;
   float softcap;
   float scale_factor_d512;
-  int32_t half_norms;     // norms of version 2 are half
-  int32_t rotate_query;   // rotate Q first, as quantised keys want it
+  int32_t half_norms;  // norms of version 2 are half
+  int32_t rotate_query;  // rotate Q first, as quantised keys want it
   int32_t undo_rotation;  // take the rotation of quantised values out of O
   int32_t has_sinks;
   int32_t has_lse;
   int32_t splits;  // threadgroups that share a sequence's keys; 0: as tuned
-  int32_t nsg;     // simdgroups of a threadgroup; 0: as tuned
-  uint64_t seed;   // of the rotation; 0: the default signs
+  int32_t nsg;  // simdgroups of a threadgroup; 0: as tuned
+  uint64_t seed;  // of the rotation; 0: the default signs
+  const fa_kv_pages *pages;  // null: the cache is [batch, kv_heads, capacity, width]; else `capacity` does not count
+  fa_alibi alibi;
+  int32_t reserved;
 } fa_flash_attn_decode_problem;
 
 typedef struct fa_flash_attn_decode_buffers {
-  fa_buffer *q;        // [batch, heads, q_len, head_dim]
-  fa_buffer *k;        // [batch, kv_heads, capacity, width]; likewise v
+  fa_buffer *q;  // [batch, heads, q_len, head_dim]
+  fa_buffer *k;  // [batch, kv_heads, capacity, width]; likewise v
   fa_buffer *k_norms;  // null for a dense format; likewise v_norms
   fa_buffer *v;
   fa_buffer *v_norms;
-  fa_buffer *o;               // as q; written
-  fa_buffer *sinks;           // float32 [heads]; null without sinks
-  fa_buffer *lse;             // float32 [batch, heads, q_len]; null if not wanted
-  fa_buffer *partials;        // float32; null if fa_flash_attn_decode_scratch_bytes says 0
+  fa_buffer *o;  // as q; written
+  fa_buffer *sinks;  // float32 [heads]; null without sinks
+  fa_buffer *lse;  // float32 [batch, heads, q_len]; null if not wanted
+  fa_buffer *partials;  // float32; null if fa_flash_attn_decode_scratch_bytes says 0
   fa_buffer *partial_states;  // float32
+  fa_buffer *alibi;  // float32 [heads] or [batch, heads]; null without
 } fa_flash_attn_decode_buffers;
 
 fa_status fa_flash_attn_decode(fa_encoder *encoder, fa_registry *registry, const fa_flash_attn_decode_problem *problem,
@@ -244,13 +272,13 @@ typedef struct fa_kv_cache_config {
   int64_t batch;
   int64_t kv_heads;
   int64_t head_dim;
-  int64_t capacity;      // tokens each sequence has room for
+  int64_t capacity;  // tokens each sequence has room for
   int64_t max_capacity;  // how far that may grow, doubling; 0: not
-  int64_t window;        // keys a query attends at most, its own included; 0: all
-  uint64_t seed;         // of the codec's rotation; 0: the default signs
+  int64_t window;  // keys a query attends at most, its own included; 0: all
+  uint64_t seed;  // of the codec's rotation; 0: the default signs
   fa_kv_format keys;
   fa_kv_format values;
-  int32_t ring;        // when there is no room, the oldest tokens give way
+  int32_t ring;  // when there is no room, the oldest tokens give way
   int32_t half_norms;  // norms are half
 } fa_kv_cache_config;
 
@@ -263,11 +291,11 @@ typedef struct fa_kv_cache_info {
 
 // Queries of the newest tokens: query t of q_len belongs to the token q_len - t before the end.
 typedef struct fa_kv_cache_queries {
-  fa_tensor q;      // [batch, heads, q_len, head_dim]
-  fa_tensor o;      // as q; written
+  fa_tensor q;  // [batch, heads, q_len, head_dim]
+  fa_tensor o;  // as q; written
   fa_tensor sinks;  // float32 [heads]; data null: none
-  fa_tensor lse;    // float32 [batch, heads, q_len], contiguous; written; data null: not wanted
-  int64_t window;   // 0: the cache's own
+  fa_tensor lse;  // float32 [batch, heads, q_len], contiguous; written; data null: not wanted
+  int64_t window;  // 0: the cache's own
   int32_t causal;
   int32_t has_scale;  // 0: 1 / sqrt(head_dim)
   float scale;
@@ -289,6 +317,21 @@ fa_status fa_kv_cache_get_buffers(fa_kv_cache *cache, fa_buffer **k, fa_buffer *
 // Appends tokens [batch, kv_heads, n, head_dim] and then attends, in one command buffer. Null: not that; not all.
 fa_status fa_kv_cache_step(fa_kv_cache *cache, const fa_tensor *k, const fa_tensor *v,
                            const fa_kv_cache_queries *queries);
+// Buffers of a step that is encoded; shapes and dtypes as those of the tensors. Null: as with null tensors.
+typedef struct fa_kv_cache_buffers {
+  fa_buffer *k;
+  fa_buffer *v;
+  fa_buffer *q;
+  fa_buffer *o;
+  fa_buffer *sinks;
+  fa_buffer *lse;
+} fa_kv_cache_buffers;
+
+// fa_kv_cache_step in an encoder of the cache's device: appends if there are k and v, attends if there are queries,
+// whose own tensors are not read. Nothing has run when it returns, yet the tokens count as there; the cache does not
+// grow.
+fa_status fa_kv_cache_encode(fa_kv_cache *cache, fa_encoder *encoder, const fa_kv_cache_buffers *buffers,
+                             const fa_kv_cache_queries *queries);
 fa_status fa_kv_cache_explain(fa_kv_cache *cache, const fa_kv_cache_queries *queries, const char **out);
 // Forgets the tokens from a position on; sequence -1: of all.
 fa_status fa_kv_cache_truncate(fa_kv_cache *cache, int64_t sequence, int64_t end);

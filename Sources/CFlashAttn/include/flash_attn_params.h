@@ -166,7 +166,7 @@ typedef struct fa_kv_decode_params {
   uint32_t read_pos;       // position of the first token
   uint32_t is_ring;        // 1: position p is kept in slot p mod capacity
   uint32_t undo_rotation;  // 0: quantised vectors stay rotated
-  uint32_t reserved;       // 0
+  float scale_factor_d512;  // of formats of version 1, as the encoder's; below 1e-6 it means 1
 } fa_kv_decode_params;
 
 // Decode kernels of the vec family: what they share is `heads` query heads over `kv_heads` kv heads, `kv_len` valid keys
@@ -260,9 +260,22 @@ typedef struct fa_decode_params {
   float scale;      // multiplies q . k, in float32
   float softcap;
   float scale_factor_d512;  // of formats of version 1
-  uint32_t reserved;        // 0
+  uint32_t slope_stride;    // slopes between sequences; 0: all have the same
   int64_t q_strides[3];
   int64_t o_strides[3];
 } fa_decode_params;
+
+/// flash_attn_decode, slot 13, with function constant 79: K, V and their norms in pages. Key i of a sequence lies in
+/// slot i mod page_size of the page that entry i / page_size of its row of the table says. Strides are in rows of the
+/// cache, of which each kv head has one in every slot.
+typedef struct fa_decode_pages {
+  uint32_t page_size;     // slots of a page
+  uint32_t table_stride;  // entries between sequences
+  uint32_t pages;         // pages there are
+  uint32_t reserved;      // 0
+  int64_t page_stride;
+  int64_t slot_stride;
+  int64_t head_stride;
+} fa_decode_pages;
 
 #endif

@@ -20,6 +20,53 @@ struct KeyRange {
   int64_t begin, end;
 };
 
+/// Keys whose rows lie at equal steps.
+struct RowRun {
+  int64_t row;
+  int count;
+};
+
+/// Where the keys of a sequence and kv head are.
+struct KeyRows {
+  const CachePages &pages;
+  const char *table;   ///< the sequence's pages
+  int64_t first;       ///< row of slot 0; of page 0
+  int64_t capacity, ring_start;
+  int64_t step;        ///< rows between neighbours
+
+  FA_METHOD KeyRows(const DecodeProblem &p, int64_t b, int64_t kv_head) : pages(p.pages) {
+    capacity = p.capacity;
+    if (pages.table != nullptr) {
+      table = pages.table + b * pages.table_stride * 4;
+      first = kv_head * pages.head_stride;
+      ring_start = 0;
+      step = pages.slot_stride;
+    } else {
+      table = nullptr;
+      first = (b * p.kv_heads + kv_head) * capacity;
+      ring_start = (p.ring_starts == nullptr ? p.ring_start : load<uint32_t>(p.ring_starts + b * 4)) % capacity;
+      step = 1;
+    }
+  }
+
+  /// The first ones of `keys` keys from `key` on.
+  FA_METHOD RowRun run(int64_t key, int keys) const {
+    int64_t slot = ring_start + key, left = capacity - slot;
+    if (table != nullptr) {
+      const int64_t page = key / pages.page_size;
+      slot = key - page * pages.page_size;
+      left = pages.page_size - slot;
+      return {first + load<uint32_t>(table + page * 4) * pages.page_stride + slot * step,
+              left < keys ? int(left) : keys};
+    }
+    if (left <= 0) {
+      slot -= capacity;
+      left += capacity;
+    }
+    return {first + slot, left < keys ? int(left) : keys};
+  }
+};
+
 struct DecodeTasks {
   const DecodeProblem &problem;
   int group;         ///< query heads of a kv head
@@ -50,17 +97,40 @@ struct DecodeTasks {
     chunks = int(ceil_div(most, chunk_keys));
   }
 
+  /// Fails unless all pages of keys that are attended are there.
+  FA_METHOD const char *check_pages() const {
+    const CachePages &pages = problem.pages;
+    for (int64_t b = 0; pages.table != nullptr && b < problem.batch; b++) {
+      const int64_t end = keys(b, problem.q_len - 1).end;
+      for (int64_t i = keys(b, 0).begin / pages.page_size; i * pages.page_size < end; i++) {
+        const uint32_t page = load<uint32_t>(pages.table + (b * pages.table_stride + i) * 4);
+        if (page >= pages.count) {
+          return fail("%s: block_table: entry %lld of sequence %lld: needs a page below %lld, got %u", problem.kernel,
+                      (long long)i, (long long)b, (long long)pages.count, page);
+        }
+      }
+    }
+    return nullptr;
+  }
+
   FA_METHOD int columns_of(int pass) const {
     const int left = column_count - pass * most_columns;
     return left < most_columns ? left : most_columns;
   }
 
-  /// The keys that a query attends. The last query's own key is the last one, the others' are those before it.
+  /// Where a query stands among the keys: the last one at the last of them.
+  FA_METHOD int64_t position(int64_t b, int token) const { return length(b) - problem.q_len + token; }
+
+  FA_METHOD int64_t length(int64_t b) const {
+    const int64_t keys = problem.kv_lens == nullptr ? problem.kv_len : load<uint32_t>(problem.kv_lens + b * 4);
+    return keys < problem.capacity ? keys : problem.capacity;
+  }
+
+  /// The keys that a query attends.
   FA_METHOD KeyRange keys(int64_t b, int token) const {
     const DecodeProblem &p = problem;
-    int64_t end = p.kv_lens == nullptr ? p.kv_len : load<uint32_t>(p.kv_lens + b * 4);
-    if (end > p.capacity) end = p.capacity;
-    int64_t own_end = end - (p.q_len - 1 - token);
+    const int64_t end = length(b);
+    int64_t own_end = position(b, token) + 1;
     if (own_end < 0) own_end = 0;
     return {p.window != 0 && own_end > p.window ? own_end - p.window : 0, p.causal ? own_end : end};
   }
@@ -93,20 +163,20 @@ struct DecodeTasks {
   FA_METHOD uint64_t scratch_bytes() const { return query_bytes() + task_count() * result_bytes(); }
 };
 
-/// Norms of rows times the side's factor, `halves` for each row.
-FA_INLINE void read_norms(const CacheSide &side, int64_t row, int halves, int count, float (&to)[2][column_stride],
-                          int first) {
+/// Norms of `count` rows, each `step` after the last, times the side's factor; `halves` for each row.
+FA_INLINE void read_norms(const CacheSide &side, int64_t row, int64_t step, int halves, int count,
+                          float (&to)[2][column_stride], int first) {
   for (int h = 0; h < halves; h++) {
     float *half = to[h] + first;
     int k = 0;
-    if (halves == 1) {
+    if (halves == 1 && step == 1) {
       for (; k + VW <= count; k += VW) {
         const vf norms =
             side.norms_f16 ? f16_to_f32(load<vh>(side.norms + (row + k) * 2)) : load<vf>(side.norms + (row + k) * 4);
         store(half + k, norms * side.factor);
       }
     }
-    for (; k < count; k++) half[k] = load_norm(side.norms, (row + k) * halves + h, side.norms_f16) * side.factor;
+    for (; k < count; k++) half[k] = load_norm(side.norms, (row + k * step) * halves + h, side.norms_f16) * side.factor;
   }
 }
 
@@ -118,53 +188,57 @@ struct Chunk {
   int columns;
   bool pairs;
   const float *queries;
-  int64_t cache;  ///< row of slot 0
+  const KeyRows &rows;
   ChunkResult &result;
+  struct {
+    float slope;
+    int64_t position;
+  } queried[most_columns];  ///< what the columns' bias by distance needs
   alignas(64) float scores[2][most_columns + 3][column_stride];  // a range of columns is rounded up
   alignas(64) float weights[2][most_columns][column_stride];
   alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
   float decay[most_columns];
 
-  /// Columns [first, first + count) attend `keys` keys from a slot on. Where the ring's end is among them makes no
-  /// difference to what is computed.
-  FA_METHOD void attend_block(int64_t slot, int keys, int first, int count) {
-    const int64_t to_end = p.capacity - slot;
-    const int before = to_end < keys ? int(to_end) : keys;
+  /// Columns [first, first + count) attend `keys` keys from `key` on. Where their rows are makes no difference to what is
+  /// computed.
+  FA_METHOD void attend_block(int64_t key, int keys, int first, int count) {
     const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
     const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
-    dot(slot, before, 0, first, count, k_halves);
-    if (before < keys) dot(0, keys - before, before, first, count, k_halves);
-    if (v_halves > 0) {
-      read_norms(p.v, cache + slot, v_halves, before, v_norms, 0);
-      read_norms(p.v, cache, v_halves, keys - before, v_norms, before);
+    for (int at = 0; at < keys;) {
+      const RowRun run = rows.run(key + at, keys - at);
+      dot(run, at, first, count, k_halves);
+      if (v_halves > 0) read_norms(p.v, run.row, rows.step, v_halves, run.count, v_norms, at);
+      at += run.count;
     }
     for (int c = first; c < first + count; c++) {
-      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, keys, weights[0][c],
-                               weights[1][c], &result.maximum[c], &result.sum[c]);
+      const DistanceBias bias = {queried[c].slope, float(queried[c].position - key)};
+      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, bias, keys,
+                               weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
     }
-    gather(slot, before, 0, first, count, v_halves);
-    if (before < keys) {
+    for (int at = 0; at < keys;) {
+      const RowRun run = rows.run(key + at, keys - at);
+      gather(run, at, first, count, v_halves);
       for (int c = first; c < first + count; c++) decay[c] = 1.0f;
-      gather(0, keys - before, before, first, count, v_halves);
+      at += run.count;
     }
   }
 
  private:
   /// Scores of keys that lie one after the other, from key `at` of the block on.
-  FA_METHOD void dot(int64_t slot, int keys, int at, int first, int count, int halves) {
-    const RowRange rows = rows_of(p.k, slot, keys);
+  FA_METHOD void dot(RowRun run, int at, int first, int count, int halves) {
+    const RowRange range = rows_of(p.k, run);
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     for (int h = 0; h < parts; h++) {
       const DotsPass dots = pairs ? pair_dots(log2_up(count)) : passes[int(p.k.format->rows)].dots[log2_up(count)];
-      dots(rows, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (pairs ? 2 : 1),
+      dots(range, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (pairs ? 2 : 1),
            scores[h][first] + at);
     }
-    read_norms(p.k, cache + slot, halves, keys, k_norms, at);
+    read_norms(p.k, run.row, rows.step, halves, run.count, k_norms, at);
   }
 
   /// Adds the weighted values of those keys.
-  FA_METHOD void gather(int64_t slot, int keys, int at, int first, int count, int halves) {
-    const RowRange rows = rows_of(p.v, slot, keys);
+  FA_METHOD void gather(RowRun run, int at, int first, int count, int halves) {
+    const RowRange range = rows_of(p.v, run);
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     // Columns that do not attend must not see these values, not even with a weight of 0.
     const bool all = count == columns;
@@ -172,16 +246,16 @@ struct Chunk {
       const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
       const int c = first + done;
       for (int h = 0; h < parts; h++) {
-        passes[int(p.v.format->rows)].gather[size](rows, h * units / parts, (h + 1) * units / parts, weights[h][c] + at,
-                                                   decay + c, result.values() + c * p.head_dim);
+        passes[int(p.v.format->rows)].gather[size](range, h * units / parts, (h + 1) * units / parts,
+                                                   weights[h][c] + at, decay + c, result.values() + c * p.head_dim);
       }
       done += 1 << size;
     }
   }
 
-  FA_METHOD RowRange rows_of(const CacheSide &side, int64_t slot, int keys) const {
+  FA_METHOD RowRange rows_of(const CacheSide &side, RowRun run) const {
     const int64_t bytes = side.format->row_bytes(p.head_dim);
-    return {side.format, side.data + (cache + slot) * bytes, bytes, p.head_dim, keys};
+    return {side.format, side.data + run.row * bytes, rows.step * bytes, p.head_dim, run.count};
   }
 };
 
@@ -207,9 +281,14 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
   if (result.empty) return;
   __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
 
-  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), int64_t(head) * p.capacity, result, {}, {}, {}, {}, {}};
-  const int64_t ring_start =
-      (p.ring_starts == nullptr ? p.ring_start : load<uint32_t>(p.ring_starts + b * 4)) % p.capacity;
+  const int64_t kv_head = int64_t(head) % p.kv_heads;
+  const KeyRows rows(p, b, kv_head);
+  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), rows, result, {}, {}, {}, {}, {}, {}};
+  for (int c = 0; p.slopes != nullptr && c < columns; c++) {
+    const int column = pass * most_columns + c;
+    const int64_t slope = b * p.slope_stride + kv_head * t.group + column % t.group;
+    chunk.queried[c] = {load<float>(p.slopes + slope * 4), t.position(b, column / t.group)};
+  }
   for (int64_t key = begin; key < end;) {
     // As far as the same columns attend.
     int64_t until = key + row_block < end ? key + row_block : end;
@@ -223,9 +302,7 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
       if (from < first) first = from < 0 ? 0 : from;
       last = to < columns ? to : columns;
     }
-    const int64_t slot = ring_start + key;
-    if (first < last)
-      chunk.attend_block(slot < p.capacity ? slot : slot - p.capacity, int(until - key), first, last - first);
+    if (first < last) chunk.attend_block(key, int(until - key), first, last - first);
     key = until;
   }
 }

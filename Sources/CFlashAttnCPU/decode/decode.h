@@ -77,6 +77,7 @@ FA_NOINLINE void finish_row(void *context, uint64_t index, uint32_t) {
 static const char *decode(const DecodeProblem &p) {
   DecodeTasks t = {p, 0, 0, 0, 0, 0, 0, nullptr};
   t.plan();
+  if (const char *error = t.check_pages()) return error;
   char *scratch = static_cast<char *>(p.executor->scratch(p.executor->self, t.scratch_bytes()));
   if (scratch == nullptr)
     return fail("%s: scratch memory: needs %llu bytes, got none", p.kernel, (unsigned long long)t.scratch_bytes());

@@ -21,6 +21,12 @@ struct CacheSide {
   float factor;  ///< multiplies norm and centroid
 };
 
+/// Caches of [pages] in place of [B, Hkv, capacity] rows. Strides are in rows.
+struct CachePages {
+  const char *table;  ///< uint32 [B, entries]: the sequences' pages; null: there are no pages
+  int64_t count, table_stride, page_size, page_stride, slot_stride, head_stride;
+};
+
 /// Vectors [B, H, q_len]; strides in bytes.
 struct Vectors {
   Elem elem;
@@ -42,6 +48,9 @@ struct DecodeProblem {
   uint32_t capacity;
   uint32_t kv_len, ring_start;  ///< of every sequence without arrays
   const char *kv_lens, *ring_starts;  ///< uint32 [B], or null
+  CachePages pages;
+  const char *slopes;  ///< float [B, H] of the bias by distance, or null
+  int64_t slope_stride;  ///< slopes between sequences
   bool causal;
   uint32_t window;  ///< keys, the query's own included; 0: all
   float scale, softcap;

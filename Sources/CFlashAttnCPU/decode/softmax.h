@@ -34,12 +34,18 @@ FA_INLINE float sum_lanes(vf x) {
   return (x + swap_lanes<1>(x))[0];
 }
 
+/// What distance takes from a column's scores.
+struct DistanceBias {
+  float slope;
+  float ahead;  ///< where the query stands, counted from the block's first key
+};
+
 /// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
 /// factor of what has been gathered so far.
 FA_NOINLINE float softmax_block(const DecodeProblem &p, float *dots, const float *dots_2, int k_halves,
                                 const float (&k_norms)[2][column_stride], int v_halves,
-                                const float (&v_norms)[2][column_stride], int keys, float *weights, float *weights_2,
-                                float *maximum, float *sum) {
+                                const float (&v_norms)[2][column_stride], DistanceBias bias, int keys, float *weights,
+                                float *weights_2, float *maximum, float *sum) {
   vf most = splat(-infinity());
   for (int k = 0; k < keys; k += VW) {
     vf s = load<vf>(dots + k);
@@ -47,6 +53,10 @@ FA_NOINLINE float softmax_block(const DecodeProblem &p, float *dots, const float
     if (k_halves > 1) s = fma(load<vf>(dots_2 + k), load<vf>(k_norms[1] + k), s);
     s *= p.scale;
     if (p.softcap > 0.0f) s = tanh(s / p.softcap) * p.softcap;
+    if (bias.slope != 0.0f) {
+      const vf steps = __builtin_convertvector(lane_index(), vf) + (float(k) - bias.ahead);
+      s -= max(steps, -steps) * bias.slope;
+    }
     if (k + VW > keys) s = lane_index() < keys - k ? s : splat(-infinity());
     store(dots + k, s);
     most = max(most, s);

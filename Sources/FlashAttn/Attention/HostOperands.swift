@@ -95,6 +95,7 @@ struct HostOperands {
   }
 
   private mutating func bind(_ operand: HostOperand) throws(FAError) -> Buffer {
+    if let buffer = operand.tensor.buffer { return buffer }
     let count = operand.count
     if operand.reasonToCopy(on: device) == nil {
       return try device.wrap(

@@ -9,6 +9,8 @@ public struct HostTensor: @unchecked Sendable {
   /// Elements between neighbours along each dimension.
   public var strides: SIMD4<Int>
   public var isReadOnly: Bool
+  /// Whose memory it is, where a device has it already.
+  private(set) var buffer: Buffer?
 
   public init(
     data: UnsafeMutableRawPointer?, dtype: DType, rank: Int, shape: SIMD4<Int>, strides: SIMD4<Int>,
@@ -32,6 +34,15 @@ public struct HostTensor: @unchecked Sendable {
       strides[index] = stride
       stride = stride &* shape[index]
     }
+  }
+
+  /// The elements of a buffer.
+  public init(_ buffer: Buffer, _ operation: String, _ name: String) throws(FAError) {
+    guard (1...4).contains(buffer.shape.count) else {
+      throw .invalid(operation, name, expected: "1 to 4 dimensions", got: "\(buffer.shape.count)")
+    }
+    self.init(data: try buffer.hostPointer(), dtype: buffer.dtype, shape: buffer.shape)
+    self.buffer = buffer
   }
 
   var sizes: [Int] { (0..<rank).map { shape[$0] } }

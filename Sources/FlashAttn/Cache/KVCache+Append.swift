@@ -32,6 +32,35 @@ extension KVCache {
     }
   }
 
+  /// `step` in the caller's encoder. Nothing has run when this returns, but the cache counts the tokens as there: the
+  /// work has to be committed before anything else is done with the cache outside of that encoder.
+  ///
+  /// Tensors are those of buffers, and the cache does not grow.
+  public func encode(
+    append tokens: Tokens? = nil, attend queries: Queries? = nil, into encoder: CommandEncoder
+  ) throws(FAError) {
+    let operation = "kv_cache_encode"
+    guard encoder.device === device else {
+      throw .invalid(operation, "encoder", expected: "one of the cache's device", got: "one of another device")
+    }
+    let tensors = [
+      ("k", tokens?.keys), ("v", tokens?.values), ("q", queries?.q), ("o", queries?.o), ("sinks", queries?.sinks),
+      ("lse", queries?.lse),
+    ]
+    for case (let name, let tensor?) in tensors where tensor.buffer == nil {
+      throw .invalid(operation, name, expected: "a buffer's elements", got: "host memory")
+    }
+    try state.withLock { state throws(FAError) in
+      var work = WorkList(device: device, encoder: encoder)
+      var operands = HostOperands(device: device)
+      var next = state
+      if let tokens { try append(tokens, &next, &work, &operands) }
+      if let queries { try attend(queries, next, &work, &operands) }
+      try work.run()
+      state = next
+    }
+  }
+
   private func append(
     _ tokens: Tokens, _ state: inout State, _ work: inout WorkList, _ operands: inout HostOperands
   ) throws(FAError) {
@@ -45,7 +74,7 @@ extension KVCache {
         throw .invalid(operation, "k", expected: "positions below 2^31", got: "\(newest)")
       }
     } else {
-      try grow(&state, to: newest)
+      if work.encoder == nil { try grow(&state, to: newest) }
       guard newest <= state.capacity else {
         throw .invalid(
           operation, "k",

@@ -68,9 +68,6 @@ extension KVCache {
     let (heads, headDim) = (configuration.kvHeads, configuration.headDim)
     let count = state.length(group.lowerBound)
     let slots = group.lowerBound * heads * state.capacity
-    guard half.format.version == 2 else {
-      return try readVersion1(half, group, state, into: target, &work)
-    }
     var problem = KvDecode.Problem(
       dtype: target.dtype, format: half.format, kvHeads: heads, headDim: headDim, tokens: count,
       capacity: state.capacity)
@@ -80,41 +77,7 @@ extension KVCache {
     problem.halfNorms = configuration.halfNorms && !half.format.isDense
     problem.seed = half.format.isDense ? 0 : configuration.seed
     var buffers = ["data": try half.data.from(slots * half.format.width(headDim), operation), "out": target]
-    buffers["norms"] = try half.norms?.from(slots, operation)
+    buffers["norms"] = try half.norms?.from(slots * half.format.norms(headDim), operation)
     work.add(try KvDecode.plan(problem).renamed(operation), buffers)
-  }
-
-  /// The decoder of version 1 gives one position's vectors at a time, rotated.
-  private func readVersion1(
-    _ half: Half, _ group: Range<Int>, _ state: State, into target: Buffer, _ work: inout WorkList
-  ) throws(FAError) {
-    let operation = "kv_cache_read"
-    let (heads, headDim) = (configuration.kvHeads, configuration.headDim)
-    let count = state.length(group.lowerBound)
-    let vectors = try work.scratch(.f32, [group.count, count, heads, headDim])
-    var jobs: [WorkList.Job] = []
-    for (row, sequence) in group.enumerated() {
-      let slots = sequence * heads * state.capacity
-      let data = try half.data.from(slots * half.format.width(headDim), operation)
-      let norms = try half.norms?.from(slots * half.format.norms(headDim), operation)
-      for token in 0..<count {
-        var problem = TqDequantizeKv.Problem(
-          format: half.format, kvHeads: heads, headDim: headDim, capacity: state.capacity)
-        problem.position = (state.begins[sequence] + token) % state.capacity
-        var buffers = ["packed": data, "out": try vectors.from((row * count + token) * heads * headDim, operation)]
-        buffers["norms"] = norms
-        jobs.append(WorkList.Job(plan: try TqDequantizeKv.plan(problem).renamed(operation), buffers: buffers))
-      }
-    }
-    work.add(jobs)
-    let rows = group.count * count * heads
-    let rotation = FwhtStandalone.Problem(.signUndo, headDim: headDim, rows: rows)
-    work.add(try FwhtStandalone.plan(rotation).renamed(operation), ["data": vectors])
-    guard let format = KVFormat.dense.first(where: { $0.dtype == target.dtype }) else { return }
-    var gather = KvEncode.Problem(
-      dtype: .f32, format: format, kvHeads: heads, headDim: headDim, tokens: count, capacity: count,
-      positions: Array(repeating: 0, count: group.count))
-    gather.strides = Strides(batch: count * heads * headDim, head: headDim, row: heads * headDim)
-    work.add(try KvEncode.plan(gather).renamed(operation), ["src": vectors, "data": target])
   }
 }

@@ -6,10 +6,15 @@ struct WorkList {
   }
 
   let device: Device
+  /// The caller's, who commits it; nil: the work is run.
+  let encoder: CommandEncoder?
   private(set) var stages: [[Job]] = []
   private var borrowed: [Buffer] = []
 
-  init(device: Device) { self.device = device }
+  init(device: Device, encoder: CommandEncoder? = nil) {
+    self.device = device
+    self.encoder = encoder
+  }
 
   var plans: [Plan] { stages.joined().map(\.plan) }
   var scratchBytes: Int { borrowed.reduce(0) { $0 + $1.byteCount } }
@@ -22,23 +27,29 @@ struct WorkList {
 
   /// Memory for the work alone; its content is unknown.
   mutating func scratch(_ dtype: DType, _ shape: [Int]) throws(FAError) -> Buffer {
+    guard encoder == nil else {
+      let buffer = try device.makeBuffer(dtype, shape)
+      encoder?.keep(buffer)
+      return buffer
+    }
     let buffer = try device.staging.makeBuffer(dtype, shape, zeroed: false)
     borrowed.append(buffer)
     return buffer
   }
 
-  /// Runs everything in one command buffer and waits.
+  /// Runs everything in one command buffer and waits, or encodes it.
   func run() throws(FAError) {
     guard !stages.isEmpty else { return }
-    let encoder = try CommandEncoder(device: device)
+    let isShared = encoder != nil
+    let encoder = if let encoder { encoder } else { try CommandEncoder(device: device) }
     for (index, stage) in stages.enumerated() {
       if index > 0 { try encoder.barrier() }
       for job in stage {
-        // Stages order the work, and the jobs of one do not meet.
-        try job.plan.encode(into: encoder, registry: device.registry, named: job.buffers, tracked: false)
+        // Stages order the work, and the jobs of one do not meet; what else the encoder has may meet them.
+        try job.plan.encode(into: encoder, registry: device.registry, named: job.buffers, tracked: isShared)
       }
     }
-    try encoder.commitAndWait()
+    if !isShared { try encoder.commitAndWait() }
   }
 
   /// Gives the scratch memory back; nothing may use it any more.

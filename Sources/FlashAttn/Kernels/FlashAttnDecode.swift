@@ -12,12 +12,14 @@ public enum FlashAttnDecode {
     public var headDim: Int
     /// Queries of each sequence; the last one stands at the last key.
     public var queryLength = 1
-    /// Slots of each sequence and kv head.
+    /// Slots of each sequence and kv head. With pages the table says it.
     public var capacity: Int
     /// Keys of each sequence.
     public var keyLengths: [Int]
     /// Slot of each sequence's first key; zeros if nil.
     public var ringStarts: [Int]?
+    /// Where keys and values lie, if not in one range of slots for each sequence.
+    public var pages: KVPages?
     public var scale: Float
     /// Scores become softcap · tanh(score / softcap); 0: as they are.
     public var softcap: Float = 0
@@ -27,6 +29,8 @@ public enum FlashAttnDecode {
     public var window: Int?
     /// Whether each head has a sink, float32 [H].
     public var sinks = false
+    /// Slopes of a bias by distance, float32, which is taken from the scores: slope · |query − key|; none if nil.
+    public var alibi: Alibi?
     /// Whether the LSE is wanted, float32 [B, H, qL].
     public var lse = false
     /// Norms of version 2 are half.
@@ -46,6 +50,13 @@ public enum FlashAttnDecode {
     /// Contiguous if nil.
     public var qStrides: Strides?
     public var oStrides: Strides?
+
+    public enum Alibi: Hashable, Sendable {
+      /// [H], the same for all sequences.
+      case heads
+      /// [B, H].
+      case sequences
+    }
 
     public init(
       dtype: DType, keys: KVFormat, values: KVFormat? = nil, heads: Int, kvHeads: Int? = nil, headDim: Int,
@@ -69,7 +80,7 @@ public enum FlashAttnDecode {
       case .Hkv: kvHeads
       case .qL: queryLength
       case .D: headDim
-      case .cap: capacity
+      case .cap: slots
       default: 0
       }
     }
@@ -84,6 +95,18 @@ public enum FlashAttnDecode {
     }
     fileprivate var starts: [Int] { ringStarts ?? Array(repeating: 0, count: keyLengths.count) }
     fileprivate var isRing: Bool { starts.contains { $0 != 0 } }
+    fileprivate var slots: Int { pages?.capacity(keyLengths.count) ?? capacity }
+
+    /// The keys of a sequence that any of its queries attends.
+    fileprivate func attended(_ sequence: Int) -> Range<Int> {
+      let end = keyLengths[sequence]
+      return max(0, max(0, end - (queryLength - 1)) - (window ?? end))..<end
+    }
+
+    /// Rows of a cache with so many elements each.
+    fileprivate func cacheShape(_ width: Int) -> [Int] {
+      pages?.shape(kvHeads, width) ?? [keyLengths.count, kvHeads, capacity, width]
+    }
   }
 
   static let simdgroupCounts = [1, 2, 4, 8]
@@ -140,6 +163,9 @@ public enum FlashAttnDecode {
         shape: [.B, .H, .qL, .D], strides: { $0.problem.oStrides ?? $0.problem.plain },
         extents: { $0.parts > 1 ? [$0.rows, $0.parts, $0.headDim] : nil }),
       states(.write), sinks, lse { $0.lse && $0.parts == 1 },
+      Operand(
+        slot: 15, name: "alibi", access: .read, dtype: .fixed(.f32), shape: [.H], guardConstant: 80,
+        isPresent: { $0.alibi != nil }, extents: { $0.alibi == .sequences ? [$0.keyLengths.count, $0.heads] : nil }),
     ],
     blocks: [
       block,
@@ -148,6 +174,12 @@ public enum FlashAttnDecode {
         slot: 9, name: "ring_starts", type: "uint", guardConstant: 76, isPresent: \.isRing,
         array: { $0.starts.map { UInt32($0) } }),
       Signs.block(slot: 12, seed: \.seed),
+      ParamBlock(
+        slot: 13, name: "paging", type: "fa_decode_pages", guardConstant: 79, isPresent: { $0.pages != nil },
+        make: { problem, _ in problem.pages?.params(problem.keyLengths.count, problem.kvHeads) ?? fa_decode_pages() }),
+      ParamBlock(
+        slot: 14, name: "block_table", type: "uint", guardConstant: 79, isPresent: { $0.pages != nil },
+        array: { $0.pages?.table ?? [] }),
     ],
     constants: [
       Signs.constant(\.seed),
@@ -161,10 +193,13 @@ public enum FlashAttnDecode {
       ConstantRule(index: 76, name: "has_ring") { problem, _ in .bool(problem.isRing) },
       ConstantRule(index: 77, name: "has_undo") { problem, _ in .bool(problem.undoesRotation && problem.parts == 1) },
       ConstantRule(index: 78, name: "has_rotate_q") { problem, _ in .bool(problem.rotatesQuery) },
+      ConstantRule(index: 79, name: "has_pages") { problem, _ in .bool(problem.pages != nil) },
+      ConstantRule(index: 80, name: "has_alibi") { problem, _ in .bool(problem.alibi != nil) },
     ],
     rules: [
-      .batch(\.keyLengths.count), .sizes(.H, .Hkv, .D, .qL, .cap), .divides(.Hkv, .H), .factor("scale", \.scale),
+      .batch(\.keyLengths.count), Rule(check: paging), .sizes(.H, .Hkv, .D, .qL, .cap), .divides(.Hkv, .H), .factor("scale", \.scale),
       .within("splits", DecodeProblem.workGroups, \.parts), Rule(check: lengths), Rule(check: options),
+      Rule(check: entries),
     ],
     tile: { Tile(BQ: 8, BK: 8 * $0.simdgroups, threads: Size3(32 * $0.simdgroups)) },
     launch: { problem, _ in
@@ -207,7 +242,7 @@ public enum FlashAttnDecode {
   ) -> Operand<Problem> {
     Operand(
       slot: slot, name: name, access: .read, dtype: .cache { format($0).dtype }, shape: [.B, .Hkv, .cap, .width],
-      extents: { [$0.keyLengths.count, $0.kvHeads, $0.capacity, format($0).width($0.headDim)] })
+      extents: { $0.cacheShape(format($0).width($0.headDim)) })
   }
 
   private static func norms(
@@ -217,7 +252,7 @@ public enum FlashAttnDecode {
       slot: slot, name: name, access: .read,
       dtype: .cache { $0.halfNorms && format($0).version == 2 ? .f16 : .f32 },
       shape: [.B, .Hkv, .cap, .norms], guardConstant: constant, isPresent: { !format($0).isDense },
-      extents: { [$0.keyLengths.count, $0.kvHeads, $0.capacity, format($0).norms($0.headDim)] })
+      extents: { $0.cacheShape(format($0).norms($0.headDim)) })
   }
 
   /// Sums and maxima; a single threadgroup leaves them alone.
@@ -239,9 +274,10 @@ public enum FlashAttnDecode {
   private static let block = ParamBlock<Problem>(slot: 0, name: "params", type: "fa_decode_params") { problem, _ in
     fa_decode_params(
       batch: UInt32(problem.keyLengths.count), heads: UInt32(problem.heads), kv_heads: UInt32(problem.kvHeads),
-      q_len: UInt32(problem.queryLength), capacity: UInt32(problem.capacity), splits: UInt32(problem.parts),
+      q_len: UInt32(problem.queryLength), capacity: UInt32(problem.slots), splits: UInt32(problem.parts),
       window: UInt32(problem.window ?? 0), causal: problem.causal ? 1 : 0, scale: problem.scale,
-      softcap: problem.softcap, scale_factor_d512: problem.scaleFactor, reserved: 0,
+      softcap: problem.softcap, scale_factor_d512: problem.scaleFactor,
+      slope_stride: problem.alibi == .sequences ? UInt32(problem.heads) : 0,
       q_strides: (problem.qStrides ?? problem.plain).packed, o_strides: (problem.oStrides ?? problem.plain).packed)
   }
 
@@ -262,9 +298,10 @@ public enum FlashAttnDecode {
   }
 
   @Sendable private static func lengths(_ problem: Problem, _ operation: String) throws(FAError) {
-    for length in problem.keyLengths where !(0...problem.capacity).contains(length) {
-      throw .invalid(operation, "kv_len", expected: "0 to the capacity, \(problem.capacity)", got: "\(length)")
+    for length in problem.keyLengths where !(0...problem.slots).contains(length) {
+      throw .invalid(operation, "kv_len", expected: "0 to the capacity, \(problem.slots)", got: "\(length)")
     }
+    if problem.pages != nil { return }
     guard problem.starts.count == problem.keyLengths.count else {
       throw .invalid(
         operation, "ring_start", expected: "one for each of \(problem.keyLengths.count) sequences",
@@ -272,6 +309,22 @@ public enum FlashAttnDecode {
     }
     for start in problem.starts where !(0..<problem.capacity).contains(start) {
       throw .invalid(operation, "ring_start", expected: "0 to \(problem.capacity - 1)", got: "\(start)")
+    }
+  }
+
+  @Sendable private static func paging(_ problem: Problem, _ operation: String) throws(FAError) {
+    guard let pages = problem.pages else { return }
+    try pages.check(problem.keyLengths.count, operation)
+    guard problem.ringStarts == nil else {
+      throw .invalid(operation, "ring_starts", expected: "none with a block_table", got: "\(problem.starts)")
+    }
+  }
+
+  /// Once everything else is known to be right.
+  @Sendable private static func entries(_ problem: Problem, _ operation: String) throws(FAError) {
+    guard let pages = problem.pages else { return }
+    for sequence in problem.keyLengths.indices {
+      try pages.check(problem.attended(sequence), of: sequence, batch: problem.keyLengths.count, operation)
     }
   }
 

@@ -14,7 +14,7 @@ public final class CommandEncoder: Sendable {
     var phase = Phase.encoding
     var ranges = MemoryRanges()
     var capture: [Node]?
-    /// What the command buffer uses, where it does not retain that itself.
+    /// What the work uses, where nobody else holds on to it.
     var retained: [Buffer] = []
     var pendingOp: OpKind?
     /// How many slots of threadgroup memory the last kernel had.
@@ -90,6 +90,9 @@ public final class CommandEncoder: Sendable {
       }
     }
   }
+
+  /// Holds on to a buffer until the work has been done or given up.
+  func keep(_ buffer: Buffer) { state.withLock { $0.retained.append(buffer) } }
 
   /// Names the kind of the next dispatch only.
   public func setOpKind(_ kind: OpKind) { state.withLock { $0.pendingOp = kind } }

@@ -119,7 +119,7 @@ struct ParamBlock<Problem: KernelProblem>: Sendable {
     bytes = { problem, tile in withUnsafeBytes(of: make(problem, tile)) { Array($0) } }
   }
 
-  /// A short array, bound as inline bytes too.
+  /// An array, bound as inline bytes too, or as a buffer where it is too long for that.
   init<Element: BitwiseCopyable>(
     slot: Int, name: String, type: String, guardConstant: Int? = nil,
     isPresent: @escaping @Sendable (Problem) -> Bool = { _ in true }, array: @escaping @Sendable (Problem) -> [Element]
