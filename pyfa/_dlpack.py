@@ -10,7 +10,7 @@ import ctypes
 import math
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,6 @@ _capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c
 _capsule_name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
 
 
-@runtime_checkable
 class SupportsDLPack(Protocol):
     """A tensor of any library that follows DLPack's Python protocol."""
 
@@ -49,6 +48,11 @@ class SupportsDLPack(Protocol):
 
     def __dlpack_device__(self) -> tuple[Any, int]:
         """Name the device its memory is on."""
+
+
+def is_tensor(thing: object) -> TypeGuard[SupportsDLPack]:
+    """Tell whether something follows the protocol; asking `typing` takes as long as the whole import."""
+    return hasattr(thing, "__dlpack__") and hasattr(thing, "__dlpack_device__")
 
 
 class Imported(NamedTuple):
@@ -68,7 +72,7 @@ def _struct(capsule: object) -> tuple[CData, bool]:
     address = ffi.cast("void *", _capsule_pointer(capsule, name))
     if name == b"dltensor_versioned":
         versioned = ffi.cast("pyfa_dl_versioned *", address)
-        return ffi.addressof(versioned, "tensor"), bool(versioned.flags & _READ_ONLY)
+        return versioned.tensor, bool(versioned.flags & _READ_ONLY)
     return ffi.cast("pyfa_dl_tensor *", address), False
 
 
