@@ -17,7 +17,9 @@ PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.
 # As many processes as cores, each with files of its own: what a file compiles for all its tests is compiled once.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 NATIVE := pyfa/_native
-HEADERS := flash_attn.h flash_attn_decode.h flash_attn_params.h
+INCLUDE := Sources/CFlashAttn/include
+# The C interface: flash_attn.h and what it includes.
+HEADERS := flash_attn.h $(shell sed -n 's/^\#include "\(.*\)"/\1/p' $(INCLUDE)/flash_attn.h)
 
 # Directories are listed too: their times change when a file comes or goes.
 SWIFT_INPUTS := Package.swift $(shell find Sources shaders -not -name '.*')
@@ -57,7 +59,7 @@ $(NATIVE)/$(LIBRARY): $(LIB_INPUTS)
 	@scripts/need.sh swift
 	swift build $(LIB_FLAGS)
 	mkdir -p $(NATIVE)/include
-	cp $(addprefix Sources/CFlashAttn/include/,$(HEADERS)) $(NATIVE)/include/
+	cp $(addprefix $(INCLUDE)/,$(HEADERS)) $(NATIVE)/include/
 	@cp "$$(swift build $(LIB_FLAGS) --show-bin-path)/$(LIBRARY)" $@.new
 	@mv $@.new $@  # in one step: a running program keeps the library it has
 

@@ -15,14 +15,13 @@ from typing import Any, TypeAlias
 
 import cffi
 
-from pyfa import _errors
+from pyfa import _errors, _headers
 
 CData: TypeAlias = Any
 """A cffi value; cffi has no static types of its own."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _NATIVE = _PACKAGE / "_native"
-_HEADERS = ("flash_attn_params.h", "flash_attn.h", "flash_attn_decode.h")
 _STRUCTS = {
     "FA_STRUCT_ATTN_PARAMS": "fa_attn_params",
     "FA_STRUCT_ATTN_MASK_PARAMS": "fa_attn_mask_params",
@@ -92,9 +91,16 @@ def _header_directory() -> Path:
     """Return where the headers are: in a wheel with the library, in a checkout beside the package."""
     choices = (_NATIVE / "include", _PACKAGE.parent / "Sources" / "CFlashAttn" / "include")
     for directory in choices:
-        if all((directory / name).is_file() for name in _HEADERS):
+        if (directory / _headers.INTERFACE).is_file():
             return directory
-    raise ImportError(f"pyfa: no {' and '.join(_HEADERS)} in {choices[0]} or {choices[1]}; the installation is broken")
+    raise ImportError(f"pyfa: no {_headers.INTERFACE} in {choices[0]} or {choices[1]}; the installation is broken")
+
+
+def _read_headers(directory: Path) -> str:
+    try:
+        return _headers.interface_text(directory)
+    except FileNotFoundError as error:
+        raise ImportError(f"pyfa: no {error.filename}, which {_headers.INTERFACE} includes") from error
 
 
 def _find_library() -> Path:
@@ -128,8 +134,7 @@ def _load(path: Path) -> CData:
 
 ffi: Any = cffi.FFI()
 header_directory = _header_directory()
-for _name in _HEADERS:
-    ffi.cdef(declarations((header_directory / _name).read_text(encoding="utf-8")))
+ffi.cdef(declarations(_read_headers(header_directory)))
 library_path = _find_library()
 lib = _load(library_path)
 

@@ -8,14 +8,14 @@ import pytest
 
 import pyfa
 from pyfa._ffi import declarations, ffi, header_directory, lib, string
+from pyfa._headers import interface_text
 
 HANDLES = ("device", "buffer", "pool", "registry", "encoder", "capture", "kv_cache")
-FILES = ("flash_attn.h", "flash_attn_decode.h")
 
 
 def fallible():
     """Return the functions that give a status, by name."""
-    text = "\n".join(declarations((header_directory / name).read_text(encoding="utf-8")) for name in FILES)
+    text = declarations(interface_text(header_directory))
     names = re.findall(r"^fa_status (fa_\w+)\(", text, re.MULTILINE)
     return {name: ffi.typeof(getattr(lib, name)) for name in names}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pyfa
-from pyfa import _errors, _ffi
+from pyfa import _errors, _ffi, _headers
 
 PACKAGE = Path(pyfa.__file__).parent
 
@@ -120,7 +120,22 @@ def test_missing_library(copy):
 
 def test_missing_headers(copy):
     shutil.rmtree(copy / "pyfa" / "_native")
-    assert "ImportError: pyfa: no flash_attn_params.h" in load(copy)
+    assert "ImportError: pyfa: no flash_attn.h in " in load(copy)
+
+
+def test_missing_header_among_others(copy):
+    missing = copy / "pyfa" / "_native" / "include" / "flash_attn_decode.h"
+    missing.unlink()
+    assert f"ImportError: pyfa: no {missing}, which flash_attn.h includes" in load(copy)
+
+
+def test_headers_of_the_interface(tmp_path):
+    (tmp_path / "flash_attn.h").write_text('#include <stdint.h>\n#include "b.h"\nint a;\n#include "c.h"\n')
+    (tmp_path / "b.h").write_text("int b;\n")
+    (tmp_path / "c.h").write_text('#include "flash_attn.h"\n#include "b.h"\nint c;\n')
+    (tmp_path / "private.h").write_text("int d;\n")
+    assert [header.name for header in _headers.interface_headers(tmp_path)] == ["flash_attn.h", "b.h", "c.h"]
+    assert _headers.interface_text(tmp_path).splitlines() == ["#include <stdint.h>", "int b;", "int a;", "int c;"]
 
 
 def test_a_library_that_is_none(copy, tmp_path):
