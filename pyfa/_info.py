@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict
-from importlib import metadata
 from typing import Any
 
 from pyfa._device import Device, default_device
@@ -50,6 +49,8 @@ def info(device: Device | None = None) -> dict[str, Any]:
     >>> pyfa.info()["versions"]["pyfa"] == pyfa.__version__
     True
     """
+    from importlib import metadata  # noqa: PLC0415  # slow to import, and seldom wanted
+
     versions = {"pyfa": __version__, "abi": str(lib.fa_abi_version()), "python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in ("numpy", "cffi", "ml_dtypes")}
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyfa import _ffi
-from pyfa._headers import interface_text
+from pyfa._declarations import interface_text
 
 ROOT = Path(__file__).resolve().parents[2]
 

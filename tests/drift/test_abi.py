@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pyfa._headers import interface_headers
+from pyfa._declarations import interface_headers
 
 LINUX_SYSTEM = {"libc.so", "libm.so", "libstdc++.so", "libgcc_s.so", "linux-vdso.so"}
 

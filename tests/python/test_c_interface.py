@@ -7,8 +7,8 @@ import re
 import pytest
 
 import pyfa
-from pyfa._ffi import declarations, ffi, header_directory, lib, string
-from pyfa._headers import interface_text
+from pyfa._declarations import declarations, interface_text
+from pyfa._ffi import ffi, header_directory, lib, string
 
 HANDLES = ("device", "buffer", "pool", "registry", "encoder", "capture", "kv_cache")
 
@@ -32,7 +32,7 @@ def nothing(kind):
 
 def handle_kind(kind):
     """Return the noun of a handle type, or None."""
-    match = re.fullmatch(rf"fa_({'|'.join(HANDLES)}) \*", kind.cname)
+    match = re.fullmatch(rf"(?:struct )?fa_({'|'.join(HANDLES)}) \*", kind.cname)
     return match and match[1]
 
 
