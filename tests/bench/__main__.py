@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import track
 
 import pyfa
+from pyfa._bench.peak import Peak
 
 from . import decode, overhead, prefill, report, shader
-from .peak import Peak
 
 BUSY = 0.5  # load average for each core
 PARTS = ("prefill", "decode", "overhead", "shader")
