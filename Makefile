@@ -38,7 +38,7 @@ endif
 STRICT_FLAGS := $(if $(STRICT),-Xswiftc -warnings-as-errors -Xcc -Werror -Xcc -Wall -Xcxx -Wextra)
 LIB_FLAGS := -c release --product pyfa $(LINK_FLAGS) $(STRICT_FLAGS)
 
-C_FILES = $(shell find Sources -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp')
+C_FILES = $(shell find Sources examples -name .build -prune -o \( -name "*.c" -o -name "*.cpp" -o -name "*.h" -o -name "*.hpp" \) -print)
 METAL_FILES = $(shell find shaders $(wildcard examples) -name '*.metal' -o -name '*.h')
 SWIFT_FORMAT_PATHS := -r Sources tests $(wildcard examples) Package.swift
 
@@ -62,6 +62,18 @@ $(NATIVE)/$(LIBRARY): $(LIB_INPUTS)
 	cp $(addprefix $(INCLUDE)/,$(HEADERS)) $(NATIVE)/include/
 	@cp "$$(swift build $(LIB_FLAGS) --show-bin-path)/$(LIBRARY)" $@.new
 	@mv $@.new $@  # in one step: a running program keeps the library it has
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ON_PLACE := $(DESTDIR)$(abspath $(PREFIX))
+
+.PHONY: install
+install: lib ## Install library, headers and pkg-config file to PREFIX (/usr/local), below DESTDIR where that is set
+	install -d $(ON_PLACE)/lib/pkgconfig $(ON_PLACE)/include
+	install -m 755 $(NATIVE)/$(LIBRARY) $(ON_PLACE)/lib/
+	install -m 644 $(addprefix $(INCLUDE)/,$(HEADERS)) $(ON_PLACE)/include/
+	sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' packaging/pyfa.pc.in > $(ON_PLACE)/lib/pkgconfig/pyfa.pc
 
 .PHONY: wheel
 wheel: $(VENV)/.have-wheel lib ## Build the wheel and the source archive into dist/
@@ -112,6 +124,13 @@ test-tsan: need-swift ## Run the Swift tests with the thread sanitizer
 fuzz: need-swift ## Fuzz the shader front end for SECONDS (120)
 	scripts/fuzz.sh $(SECONDS)
 
+.PHONY: test-examples
+test-examples: need-swift lib ## Build and run the programs in examples/, C and Swift
+	rm -rf build/install
+	$(MAKE) install PREFIX=build/install
+	PKG_CONFIG_PATH=$(CURDIR)/build/install/lib/pkgconfig $(MAKE) -C examples/c run
+	swift run --package-path examples/swift-app -c release --scratch-path build/swift-app AttentionApp
+
 .PHONY: test-torch
 test-torch: $(VENV)/.have-test $(VENV)/.have-bench lib ## Run the tests that exchange tensors with PyTorch
 	$(BIN)/python -m pytest tests/python/test_dlpack.py $(PYTEST_ARGS)
@@ -160,8 +179,8 @@ bench: $(VENV)/.have-bench lib ## Measure, and compare with PyTorch
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.have-docs lib ## Write the documentation to build/docs
-	$(BIN)/python scripts/build_docs.py build/docs
+docs: $(VENV)/.have-docs lib ## Write the documentation site to build/docs; a dead link or a missing docstring fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 .PHONY: clean
 clean: ## Remove everything that was built
