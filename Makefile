@@ -27,9 +27,12 @@ LIB_INPUTS := $(SWIFT_INPUTS) $(wildcard packaging/*) Makefile
 
 ifeq ($(shell uname -s),Darwin)
 LIBRARY := libpyfa.dylib
+FINISH_WHEEL = cp build/wheel/*.whl dist/
 LINK_FLAGS := -Xlinker -exported_symbols_list -Xlinker $(CURDIR)/packaging/libpyfa.exports
 else
 LIBRARY := libpyfa.so
+# Gives the wheel the tag of the oldest system that has all it needs.
+FINISH_WHEEL = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 # nodelete: worker threads and the Swift run-time live in the library, so dlclose must leave it in place.
 LINK_FLAGS := -Xswiftc -static-stdlib -Xlinker --version-script=$(CURDIR)/packaging/libpyfa.map \
   -Xlinker -z -Xlinker nodelete
@@ -58,7 +61,7 @@ lib: $(NATIVE)/$(LIBRARY) ## Build the dynamic library and place it in pyfa/_nat
 $(NATIVE)/$(LIBRARY): $(LIB_INPUTS)
 	@scripts/need.sh swift
 	swift build $(LIB_FLAGS)
-	mkdir -p $(NATIVE)/include
+	rm -rf $(NATIVE)/include && mkdir -p $(NATIVE)/include
 	cp $(addprefix $(INCLUDE)/,$(HEADERS)) $(NATIVE)/include/
 	@cp "$$(swift build $(LIB_FLAGS) --show-bin-path)/$(LIBRARY)" $@.new
 	@mv $@.new $@  # in one step: a running program keeps the library it has
@@ -77,8 +80,11 @@ install: lib ## Install library, headers and pkg-config file to PREFIX (/usr/loc
 
 .PHONY: wheel
 wheel: $(VENV)/.have-wheel lib ## Build the wheel and the source archive into dist/
-	rm -rf dist
-	$(BIN)/python -m build --sdist --wheel --outdir dist .
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(FINISH_WHEEL)
+	@ls -l dist
 
 # -------------------------------------------------------------------------------------------------------------- test
 
@@ -128,8 +134,9 @@ fuzz: need-swift ## Fuzz the shader front end for SECONDS (120)
 test-examples: need-swift lib ## Build and run the programs in examples/, C and Swift
 	rm -rf build/install
 	$(MAKE) install PREFIX=build/install
-	PKG_CONFIG_PATH=$(CURDIR)/build/install/lib/pkgconfig $(MAKE) -C examples/c run
-	swift run --package-path examples/swift-app -c release --scratch-path build/swift-app AttentionApp
+	PKG_CONFIG_PATH=$(CURDIR)/build/install/lib/pkgconfig $(MAKE) -C examples/c run \
+	  CC="$${CC:-$$(command -v cc || command -v clang)}"
+	swift run --package-path examples/swift-app --scratch-path build/swift-app AttentionApp
 
 .PHONY: test-torch
 test-torch: $(VENV)/.have-test $(VENV)/.have-bench lib ## Run the tests that exchange tensors with PyTorch

@@ -5,17 +5,14 @@ The build of the wheel reads this too, before there is a library: it imports not
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 INTERFACE = "flash_attn.h"
 # Beside the library in a wheel, written when that is built.
-PARSED = "declarations.py"
+PARSED = "declarations.txt"
 # The stable part of DLPack's ABI; see https://dmlc.github.io/dlpack.
 _DLPACK = """
 typedef struct { void *data; int32_t device_type, device_id; int32_t ndim; uint8_t code, bits; uint16_t lanes;
@@ -75,7 +72,12 @@ def declarations(header: str) -> str:
 
 def parsed(text: str) -> str:
     """Return a Python module that defines ``ffi`` as cffi reads a header: quick to load, as parsing is not."""
-    import cffi  # noqa: PLC0415  # only where there is no module yet
+    # Imported only where there is no module yet: they take as long as the parser.
+    import contextlib  # noqa: PLC0415
+    import io  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
+    import cffi  # noqa: PLC0415
 
     builder = cffi.FFI()
     builder.cdef(declarations(text) + _DLPACK)

@@ -123,6 +123,7 @@ def _overheads(build: Path, rounds: int, block: float) -> list[report.Overhead]:
         report.Overhead("C: encode, commit, wait; a no-op kernel", native.get("noop"), 10.0),
         report.Overhead("C: encode, commit, wait; the smallest prefill", native["prefill"], 10.0),
         report.Overhead("C: commit, wait; an empty encoder", native["empty"], 10.0),
+        report.Overhead("import pyfa, where NumPy is imported", overhead.importing(rounds), 60_000.0),
     ]
 
 
