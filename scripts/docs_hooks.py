@@ -19,6 +19,8 @@ from pyfa._declarations import interface_headers  # noqa: E402
 
 KERNELS = "<!-- the table of kernels -->"
 HEADERS = "<!-- the C headers -->"
+# Pages for those who come from another library.
+ADAPTERS = ("compat", "transformers")
 
 
 def on_config(config: Any) -> Any:
@@ -26,7 +28,7 @@ def on_config(config: Any) -> Any:
     docs = Path(config.docs_dir)
     listed = set(re.findall(r"[\w./-]+\.md", str(config.nav)))
     found = {str(page.relative_to(docs)) for page in [*docs.glob("*.md"), *docs.glob("compat/*.md")]} - listed
-    adapters = sorted(page for page in found if page.startswith("compat"))
+    adapters = sorted(page for page in found if page.startswith(ADAPTERS))
     if adapters:
         config.nav.insert(1, {"Coming from": adapters})
     guides = next(section["Guides"] for section in config.nav if "Guides" in section)
