@@ -17,7 +17,9 @@ PIP_INSTALL := $(BIN)/python scripts/pip_install.py -c requirements/constraints.
 # As many processes as cores, each with files of its own: what a file compiles for all its tests is compiled once.
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 NATIVE := pyfa/_native
-HEADERS := flash_attn.h flash_attn_decode.h flash_attn_params.h
+INCLUDE := Sources/CFlashAttn/include
+# The C interface: flash_attn.h and what it includes.
+HEADERS := flash_attn.h $(shell sed -n 's/^\#include "\(.*\)"/\1/p' $(INCLUDE)/flash_attn.h)
 
 # Directories are listed too: their times change when a file comes or goes.
 SWIFT_INPUTS := Package.swift $(shell find Sources shaders -not -name '.*')
@@ -25,9 +27,12 @@ LIB_INPUTS := $(SWIFT_INPUTS) $(wildcard packaging/*) Makefile
 
 ifeq ($(shell uname -s),Darwin)
 LIBRARY := libpyfa.dylib
+FINISH_WHEEL = cp build/wheel/*.whl dist/
 LINK_FLAGS := -Xlinker -exported_symbols_list -Xlinker $(CURDIR)/packaging/libpyfa.exports
 else
 LIBRARY := libpyfa.so
+# Gives the wheel the tag of the oldest system that has all it needs.
+FINISH_WHEEL = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 # nodelete: worker threads and the Swift run-time live in the library, so dlclose must leave it in place.
 LINK_FLAGS := -Xswiftc -static-stdlib -Xlinker --version-script=$(CURDIR)/packaging/libpyfa.map \
   -Xlinker -z -Xlinker nodelete
@@ -36,7 +41,7 @@ endif
 STRICT_FLAGS := $(if $(STRICT),-Xswiftc -warnings-as-errors -Xcc -Werror -Xcc -Wall -Xcxx -Wextra)
 LIB_FLAGS := -c release --product pyfa $(LINK_FLAGS) $(STRICT_FLAGS)
 
-C_FILES = $(shell find Sources -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp')
+C_FILES = $(shell find Sources examples -name .build -prune -o \( -name "*.c" -o -name "*.cpp" -o -name "*.h" -o -name "*.hpp" \) -print)
 METAL_FILES = $(shell find shaders $(wildcard examples) -name '*.metal' -o -name '*.h')
 SWIFT_FORMAT_PATHS := -r Sources tests $(wildcard examples) Package.swift
 
@@ -56,15 +61,30 @@ lib: $(NATIVE)/$(LIBRARY) ## Build the dynamic library and place it in pyfa/_nat
 $(NATIVE)/$(LIBRARY): $(LIB_INPUTS)
 	@scripts/need.sh swift
 	swift build $(LIB_FLAGS)
-	mkdir -p $(NATIVE)/include
-	cp $(addprefix Sources/CFlashAttn/include/,$(HEADERS)) $(NATIVE)/include/
+	rm -rf $(NATIVE)/include && mkdir -p $(NATIVE)/include
+	cp $(addprefix $(INCLUDE)/,$(HEADERS)) $(NATIVE)/include/
 	@cp "$$(swift build $(LIB_FLAGS) --show-bin-path)/$(LIBRARY)" $@.new
 	@mv $@.new $@  # in one step: a running program keeps the library it has
 
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ON_PLACE := $(DESTDIR)$(abspath $(PREFIX))
+
+.PHONY: install
+install: lib ## Install library, headers and pkg-config file to PREFIX (/usr/local), below DESTDIR where that is set
+	install -d $(ON_PLACE)/lib/pkgconfig $(ON_PLACE)/include
+	install -m 755 $(NATIVE)/$(LIBRARY) $(ON_PLACE)/lib/
+	install -m 644 $(addprefix $(INCLUDE)/,$(HEADERS)) $(ON_PLACE)/include/
+	sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' packaging/pyfa.pc.in > $(ON_PLACE)/lib/pkgconfig/pyfa.pc
+
 .PHONY: wheel
 wheel: $(VENV)/.have-wheel lib ## Build the wheel and the source archive into dist/
-	rm -rf dist
-	$(BIN)/python -m build --sdist --wheel --outdir dist .
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(FINISH_WHEEL)
+	@ls -l dist
 
 # -------------------------------------------------------------------------------------------------------------- test
 
@@ -109,6 +129,14 @@ test-tsan: need-swift ## Run the Swift tests with the thread sanitizer
 .PHONY: fuzz
 fuzz: need-swift ## Fuzz the shader front end for SECONDS (120)
 	scripts/fuzz.sh $(SECONDS)
+
+.PHONY: test-examples
+test-examples: need-swift lib ## Build and run the programs in examples/, C and Swift
+	rm -rf build/install
+	$(MAKE) install PREFIX=build/install
+	PKG_CONFIG_PATH=$(CURDIR)/build/install/lib/pkgconfig $(MAKE) -C examples/c run \
+	  CC="$${CC:-$$(command -v cc || command -v clang)}"
+	swift run --package-path examples/swift-app --scratch-path build/swift-app AttentionApp
 
 .PHONY: test-torch
 test-torch: $(VENV)/.have-test $(VENV)/.have-bench lib ## Run the tests that exchange tensors with PyTorch
@@ -158,8 +186,8 @@ bench: $(VENV)/.have-bench lib ## Measure, and compare with PyTorch
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.have-docs lib ## Write the documentation to build/docs
-	$(BIN)/python scripts/build_docs.py build/docs
+docs: $(VENV)/.have-docs lib ## Write the documentation site to build/docs; a dead link or a missing docstring fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 .PHONY: clean
 clean: ## Remove everything that was built

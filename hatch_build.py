@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -31,14 +32,17 @@ class NativeLibraryHook(BuildHookInterface[Any]):
             subprocess.run(["make", "-C", str(root), "lib"], check=True)  # noqa: S607 (on the PATH)
         native = root / "pyfa" / "_native"
         library = native / ("libpyfa.dylib" if sys.platform == "darwin" else "libpyfa.so")
-        headers = [native / "include" / name for name in ("flash_attn.h", "flash_attn_decode.h", "flash_attn_params.h")]
-        for file in (library, *headers):
-            if not file.is_file():
-                message = (
-                    f"{file.relative_to(root)} is missing, and building it needs make and "
-                    "Swift 6.3 or newer (https://www.swift.org/install)"
-                )
-                raise FileNotFoundError(message)
+        headers: Any = runpy.run_path(str(root / "pyfa" / "_declarations.py"))
+        try:
+            library.stat()
+            text = headers["interface_text"](native / "include")
+        except FileNotFoundError as error:
+            message = (
+                f"{Path(error.filename).relative_to(root)} is missing, and building it needs make and "
+                "Swift 6.3 or newer (https://www.swift.org/install)"
+            )
+            raise FileNotFoundError(message) from error
+        (native / headers["PARSED"]).write_text(headers["parsed"](text), encoding="utf-8")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform_tag()}"
 

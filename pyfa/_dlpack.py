@@ -22,15 +22,6 @@ from pyfa._ffi import CData, ffi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The stable part of DLPack's ABI; see https://dmlc.github.io/dlpack.
-ffi.cdef(
-    """
-    typedef struct { void *data; int32_t device_type, device_id; int32_t ndim; uint8_t code, bits; uint16_t lanes;
-                     int64_t *shape, *strides; uint64_t byte_offset; } pyfa_dl_tensor;
-    typedef struct { uint32_t major, minor; void *context, *deleter; uint64_t flags;
-                     pyfa_dl_tensor tensor; } pyfa_dl_versioned;
-    """
-)
 _CPU = 1
 _READ_ONLY = 1
 

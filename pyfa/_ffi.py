@@ -13,16 +13,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cffi
-
-from pyfa import _errors
+from pyfa import _declarations, _errors
 
 CData: TypeAlias = Any
 """A cffi value; cffi has no static types of its own."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _NATIVE = _PACKAGE / "_native"
-_HEADERS = ("flash_attn_params.h", "flash_attn.h", "flash_attn_decode.h")
 _STRUCTS = {
     "FA_STRUCT_ATTN_PARAMS": "fa_attn_params",
     "FA_STRUCT_ATTN_MASK_PARAMS": "fa_attn_mask_params",
@@ -82,25 +79,26 @@ _STRUCTS = {
 }
 
 
-def declarations(header: str) -> str:
-    """Return what cffi can parse of a header: no preprocessor lines, and nothing meant for C++ alone."""
-    kept: list[str] = []
-    for_cplusplus = False
-    for line in header.splitlines():
-        if line.startswith("#"):
-            for_cplusplus = line.split() == ["#ifdef", "__cplusplus"]
-        elif not for_cplusplus:
-            kept.append(line)
-    return "\n".join(kept)
-
-
 def _header_directory() -> Path:
     """Return where the headers are: in a wheel with the library, in a checkout beside the package."""
     choices = (_NATIVE / "include", _PACKAGE.parent / "Sources" / "CFlashAttn" / "include")
     for directory in choices:
-        if all((directory / name).is_file() for name in _HEADERS):
+        if (directory / _declarations.INTERFACE).is_file():
             return directory
-    raise ImportError(f"pyfa: no {' and '.join(_HEADERS)} in {choices[0]} or {choices[1]}; the installation is broken")
+    raise ImportError(f"pyfa: no {_declarations.INTERFACE} in {choices[0]} or {choices[1]}; the installation is broken")
+
+
+def _declared(directory: Path) -> Any:
+    """Return cffi's reading of the headers: as the wheel has it, where that is of these headers, else made now."""
+    try:
+        text = _declarations.interface_text(directory)
+    except FileNotFoundError as error:
+        raise ImportError(f"pyfa: no {error.filename}, which {_declarations.INTERFACE} includes") from error
+    file = _NATIVE / _declarations.PARSED
+    module = file.read_text(encoding="utf-8") if file.is_file() else ""
+    names: dict[str, Any] = {}
+    exec(module if _declarations.is_parsed(module, text) else _declarations.parsed(text), names)  # noqa: S102 (its own words)
+    return names["ffi"]
 
 
 def _find_library() -> Path:
@@ -120,7 +118,7 @@ def _load(path: Path) -> CData:
     try:
         library = ffi.dlopen(os.fspath(path))
         found: int = library.fa_abi_version()
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, ffi.error) as error:
         raise ImportError(f"pyfa: {path} is not a usable libpyfa: {error}") from error
     if found != library.FA_ABI_VERSION:
         raise ImportError(f"pyfa: {path} has ABI version {found}, the header has {library.FA_ABI_VERSION}")
@@ -132,10 +130,8 @@ def _load(path: Path) -> CData:
     return library
 
 
-ffi: Any = cffi.FFI()
 header_directory = _header_directory()
-for _name in _HEADERS:
-    ffi.cdef(declarations((header_directory / _name).read_text(encoding="utf-8")))
+ffi = _declared(header_directory)
 library_path = _find_library()
 lib = _load(library_path)
 
@@ -242,5 +238,5 @@ def pack_struct(name: str, /, **fields: Any) -> bytes:
     """
     try:
         return bytes(ffi.buffer(ffi.new(f"{name} *", fields)))
-    except (cffi.CDefError, cffi.FFIError, LookupError, TypeError, ValueError, OverflowError) as error:
+    except (ffi.error, LookupError, TypeError, ValueError, OverflowError) as error:
         raise _errors.invalid("pack_struct", str(name), "a struct of the header and its fields", str(error)) from error

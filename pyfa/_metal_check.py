@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pyfa import metal
+from pyfa._cli._errors import UsageError
 from pyfa._device import Device
 from pyfa._errors import CompileError
-from pyfa._metal_session import DIAGNOSTIC, UsageError, compiled, constant_values, error_lines
+from pyfa._metal_session import DIAGNOSTIC, compiled, constant_values, error_lines
 from pyfa._shader_file import ShaderFile, ShaderFileError
 
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from pyfa import _metal_options as words
 from pyfa import metal
+from pyfa._cli._errors import CommandError, UsageError
 from pyfa._device import Device
 from pyfa._errors import CompileError, ShaderCheckError
-from pyfa._metal_session import CommandError, UsageError, compiled, constant_values, error_lines
+from pyfa._metal_session import compiled, constant_values, error_lines
 from pyfa._shader_file import ShaderFile
 
 _FINDING = "shader check: "

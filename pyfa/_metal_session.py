@@ -10,19 +10,12 @@ import numpy as np
 
 from pyfa import _metal_options as words
 from pyfa import metal
+from pyfa._cli._errors import UsageError
 from pyfa._device import Device
 from pyfa._errors import CompileError
 from pyfa._shader_file import ShaderFile
 
 DIAGNOSTIC = re.compile(r"(?P<file>.+?):(?:(?P<line>\d+):(?:(?P<column>\d+):)?)? error: (?P<text>.*)")
-
-
-class UsageError(Exception):
-    """The command line asks for what cannot be."""
-
-
-class CommandError(Exception):
-    """What was asked for failed; the message is what to print."""
 
 
 def compiled(source: ShaderFile, options: argparse.Namespace, device: Device) -> metal.Library:

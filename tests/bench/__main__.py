@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.progress import track
 
 import pyfa
+from pyfa._bench.peak import Peak
+from pyfa._bench.problem import DTYPES
 
 from . import decode, overhead, prefill, report, shader, threads, variants
-from .peak import Peak
-from .shapes import DTYPES, SHAPES
+from .shapes import SHAPES
 
 BUSY = 0.5  # load average for each core
 PARTS = ("prefill", "variants", "threads", "decode", "overhead", "shader")
@@ -143,6 +144,7 @@ def _overheads(build: Path, rounds: int, block: float) -> list[report.Overhead]:
         report.Overhead("C: encode, commit, wait; a no-op kernel", native.get("noop"), 10.0),
         report.Overhead("C: encode, commit, wait; the smallest prefill", native["prefill"], 10.0),
         report.Overhead("C: commit, wait; an empty encoder", native["empty"], 10.0),
+        report.Overhead("import pyfa, where NumPy is imported", overhead.importing(rounds), 60_000.0),
     ]
 
 

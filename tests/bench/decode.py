@@ -6,20 +6,20 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 import torch
 
 import pyfa
 from pyfa import ops
+from pyfa._bench.contenders import torch_tensor
+from pyfa._bench.problem import DTYPES
+from pyfa._bench.timing import Time, interleaved
 from tests.python import codec_reference as codec
-
-from .timing import Time, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DENSE = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
+DENSE = DTYPES
 FORMATS = (*DENSE, "q8", "tq8", "tq6", "tq5", "tq4", "tq_hb8")
 # Largest difference that rounding explains: Q and O have the type of a dense cache, else float32.
 TOLERANCE = {"f32": 1e-5, "f16": 1e-3, "bf16": 8e-3}
@@ -115,8 +115,8 @@ def measure(shape: Shape, rounds: int, block: float) -> Result:
         _attend(kind, query, out, shape, caches[0])
         difference[kind] = _difference(out.read(), q, *(_values(kind, cache, shape) for cache in caches[0]))
         if kind in DENSE:
-            tensors = itertools.cycle([[_tensor(data.numpy()) for data, _ in cache] for cache in caches])
-            calls |= _torch_calls(kind, _tensor(q), shape, tensors)
+            tensors = itertools.cycle([[torch_tensor(data.numpy()) for data, _ in cache] for cache in caches])
+            calls |= _torch_calls(kind, torch_tensor(q), shape, tensors)
     memory = torch.ones(STREAM_BYTES // 4)
     calls["stream"] = memory.sum
     return Result(shape, interleaved(calls, rounds, block), difference)
@@ -176,13 +176,6 @@ def _difference(
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     expected = (weights @ v[0] / weights.sum(-1, keepdims=True)).reshape(1, heads, 1, head_dim)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Copy to torch; NumPy's bfloat16 goes by its bits."""
-    if array.dtype in (ml_dtypes.bfloat16, np.uint16):
-        return torch.from_numpy(array.view(np.uint16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(array.copy())
 
 
 def _torch_calls(

@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pyfa
+from pyfa import _declarations
 
 HERE = Path(__file__).resolve().parent
 INCLUDE = HERE.parents[1] / "Sources" / "CFlashAttn" / "include"
@@ -27,6 +30,21 @@ def measure(directory: Path) -> dict[str, float]:
     """
     found: dict[str, float] = json.loads(run([str(build(directory, "overhead"))]))
     return found
+
+
+def importing(rounds: int) -> float:
+    """Return the least microseconds that `import pyfa` takes as a wheel has it, in a new process that has NumPy."""
+    with tempfile.TemporaryDirectory() as scratch:
+        package = Path(scratch) / "pyfa"
+        shutil.copytree(Path(pyfa.__file__).parent, package, ignore=shutil.ignore_patterns("_native"))
+        (package / "_native").mkdir()
+        shutil.copytree(INCLUDE, package / "_native" / "include")
+        text = _declarations.interface_text(INCLUDE)
+        (package / "_native" / _declarations.PARSED).write_text(_declarations.parsed(text), encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": scratch, "PYFA_LIBRARY": str(pyfa.library_path)}
+        script = "import time, numpy; start = time.perf_counter(); import pyfa; print(time.perf_counter() - start)"
+        times = [float(run([sys.executable, "-c", script], environment)) for _ in range(rounds + 1)]
+    return 1e6 * min(times[1:])  # the first writes the bytecode
 
 
 def build(directory: Path, name: str) -> Path:

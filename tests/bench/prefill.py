@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
-import torch
 
 import pyfa
+from pyfa._bench.contenders import fastest_torch, torch_tensor
+from pyfa._bench.timing import Time, interleaved
 
 from .shapes import prepared
-from .timing import Time, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .peak import Peak
+    from pyfa._bench.peak import Peak
+
     from .shapes import Shape
 
 # Largest difference from torch that rounding explains: results are below 8, about two units in the last place each.
@@ -122,8 +122,7 @@ def measure(shape: Shape, dtype: str, rounds: int, block: float, peak: Peak) -> 
     """Run one problem with every contender, the machine's peak among them."""
     q, k, v = shape.operands(dtype)
     op, out = prepared([q, k, v], causal=shape.causal)
-    tensors = [_tensor(x) for x in (q, k, v)]
-    theirs = _fastest_torch(tensors, shape)
+    theirs = fastest_torch(*(torch_tensor(x) for x in (q, k, v)), causal=shape.causal)
     calls: dict[str, Callable[[], object]] = {
         "op": op,
         "attention": lambda: pyfa.attention(q, k, v, causal=shape.causal),
@@ -161,25 +160,3 @@ def decode_step(rounds: int, block: float) -> dict[str, Time]:
     """Time the smallest call, which is nothing but overhead: one query, one key, one head."""
     q, k, v = np.random.default_rng(0).standard_normal((3, 1, 1, 1, 64)).astype(np.float32)
     return interleaved({"pyfa.attention": lambda: pyfa.attention(q, k, v)}, rounds, block)
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Copy to torch; NumPy's bfloat16 goes by its bits."""
-    if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.uint16).copy()).view(torch.bfloat16)
-    return torch.from_numpy(array.copy())
-
-
-def _fastest_torch(tensors: list[torch.Tensor], shape: Shape) -> Callable[[], torch.Tensor]:
-    """Of torch's ways to say the same, take the one that is faster here: grouped heads, or repeated kv heads."""
-    attention, causal = torch.nn.functional.scaled_dot_product_attention, shape.causal
-    q, k, v = tensors
-    if shape.heads == shape.kv_heads:
-        return lambda: attention(q, k, v, is_causal=causal)
-    many_k, many_v = (x.repeat_interleave(shape.heads // shape.kv_heads, dim=1) for x in (k, v))
-    ways = {
-        "grouped": lambda: attention(q, k, v, is_causal=causal, enable_gqa=True),
-        "repeated": lambda: attention(q, many_k, many_v, is_causal=causal),
-    }
-    times = interleaved(ways, rounds=3, block=0.02)
-    return ways[min(ways, key=lambda name: times[name].median)]

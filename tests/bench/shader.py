@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import pyfa
+from pyfa._bench.timing import Time, interleaved
 
 from .overhead import build, run
-from .timing import Time, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable

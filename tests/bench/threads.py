@@ -13,8 +13,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from pyfa._bench.timing import Time, interleaved
+
 from .shapes import SHAPES, Shape, prepared
-from .timing import Time, interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 import pyfa
+from pyfa._bench.problem import DTYPES
+from pyfa._bench.timing import Time, interleaved
 
 from .prefill import TOLERANCE
-from .shapes import DTYPES, Shape, prepared
-from .timing import Time, interleaved
+from .shapes import Shape, prepared
 
 WINDOW = 1024  # keys a row attends
 SOFTCAP = 30.0

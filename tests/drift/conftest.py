@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyfa import _ffi
+from pyfa._declarations import interface_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,9 +26,7 @@ def root():
 @pytest.fixture(scope="session")
 def c_headers():
     """The text of the C interface's headers, without comments."""
-    include = ROOT / "Sources" / "CFlashAttn" / "include"
-    names = ("flash_attn_params.h", "flash_attn.h", "flash_attn_decode.h")
-    return "\n".join(without_comments((include / name).read_text(encoding="utf-8")) for name in names)
+    return without_comments(interface_text(ROOT / "Sources" / "CFlashAttn" / "include"))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pyfa._declarations import interface_headers
+
 LINUX_SYSTEM = {"libc.so", "libm.so", "libstdc++.so", "libgcc_s.so", "linux-vdso.so"}
 
 
@@ -25,6 +27,13 @@ def exported(library_path):
     names = run("nm", *flags, str(library_path)).split()
     # Mach-O puts an underscore in front of C names; GNU nm shows symbol versions.
     return sorted(name.split("@")[0].removeprefix("_") if sys.platform == "darwin" else name for name in names)
+
+
+def test_make_places_the_interface(root):
+    database = subprocess.run(["make", "-pn", "help"], cwd=root, capture_output=True, text=True, check=False).stdout
+    (names,) = re.findall(r"^HEADERS := (.+)$", database, flags=re.MULTILINE)
+    headers = interface_headers(root / "Sources" / "CFlashAttn" / "include")
+    assert names.split() == [header.name for header in headers]
 
 
 def test_prototypes_are_found_once(prototypes, c_headers):

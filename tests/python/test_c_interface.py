@@ -7,15 +7,15 @@ import re
 import pytest
 
 import pyfa
-from pyfa._ffi import declarations, ffi, header_directory, lib, string
+from pyfa._declarations import declarations, interface_text
+from pyfa._ffi import ffi, header_directory, lib, string
 
 HANDLES = ("device", "buffer", "pool", "registry", "encoder", "capture", "kv_cache")
-FILES = ("flash_attn.h", "flash_attn_decode.h")
 
 
 def fallible():
     """Return the functions that give a status, by name."""
-    text = "\n".join(declarations((header_directory / name).read_text(encoding="utf-8")) for name in FILES)
+    text = declarations(interface_text(header_directory))
     names = re.findall(r"^fa_status (fa_\w+)\(", text, re.MULTILINE)
     return {name: ffi.typeof(getattr(lib, name)) for name in names}
 
@@ -32,7 +32,7 @@ def nothing(kind):
 
 def handle_kind(kind):
     """Return the noun of a handle type, or None."""
-    match = re.fullmatch(rf"fa_({'|'.join(HANDLES)}) \*", kind.cname)
+    match = re.fullmatch(rf"(?:struct )?fa_({'|'.join(HANDLES)}) \*", kind.cname)
     return match and match[1]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pyfa
-from pyfa import _errors, _ffi
+from pyfa import _declarations, _errors, _ffi
 
 PACKAGE = Path(pyfa.__file__).parent
 
@@ -74,7 +74,7 @@ def test_every_status_has_its_exception():
 
 def test_declarations_drop_what_cffi_cannot_read():
     header = '#ifndef A\n#ifdef __cplusplus\nextern "C" {\n#endif\nint a;\n#ifdef __cplusplus\n}\n#endif\n#endif'
-    assert _ffi.declarations(header).split() == ["int", "a;"]
+    assert _declarations.declarations(header).split() == ["int", "a;"]
 
 
 def load(package=None, **environment):
@@ -111,6 +111,29 @@ def test_headers_of_a_checkout(copy):
     assert "imported" in load(copy, PYFA_LIBRARY=str(pyfa.library_path))
 
 
+def test_parsed_headers_of_a_wheel(copy):
+    """They are used where they are of these headers, and only there."""
+    text = _declarations.interface_text(_ffi.header_directory)
+    file = copy / "pyfa" / "_native" / _declarations.PARSED
+    file.write_text(_declarations.parsed(text) + "\nprint('parsed before')\n")
+    again = load(copy, PYFA_LIBRARY=str(pyfa.library_path))
+    assert again.startswith("parsed before\nimported")
+    header = copy / "pyfa" / "_native" / "include" / "flash_attn_decode.h"
+    header.write_text(header.read_text() + "// another\n")
+    assert load(copy, PYFA_LIBRARY=str(pyfa.library_path)).startswith("imported")
+
+
+def test_parsed_headers_spare_the_parser(copy):
+    text = _declarations.interface_text(_ffi.header_directory)
+    (copy / "pyfa" / "_native" / _declarations.PARSED).write_text(_declarations.parsed(text))
+    slow = {"cffi", "pycparser", "email", "rich", "torch", "matplotlib"}
+    script = f"import sys, pyfa; print('slow:', *({slow} & set(sys.modules)))"
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYFA_LIBRARY": str(pyfa.library_path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, cwd=copy, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "slow:\n"
+
+
 def test_missing_library(copy):
     text = load(copy)
     assert "ImportError: pyfa: no libpyfa." in text
@@ -120,7 +143,22 @@ def test_missing_library(copy):
 
 def test_missing_headers(copy):
     shutil.rmtree(copy / "pyfa" / "_native")
-    assert "ImportError: pyfa: no flash_attn_params.h" in load(copy)
+    assert "ImportError: pyfa: no flash_attn.h in " in load(copy)
+
+
+def test_missing_header_among_others(copy):
+    missing = copy / "pyfa" / "_native" / "include" / "flash_attn_decode.h"
+    missing.unlink()
+    assert f"ImportError: pyfa: no {missing}, which flash_attn.h includes" in load(copy)
+
+
+def test_headers_of_the_interface(tmp_path):
+    (tmp_path / "flash_attn.h").write_text('#include <stdint.h>\n#include "b.h"\nint a;\n#include "c.h"\n')
+    (tmp_path / "b.h").write_text("int b;\n")
+    (tmp_path / "c.h").write_text('#include "flash_attn.h"\n#include "b.h"\nint c;\n')
+    (tmp_path / "private.h").write_text("int d;\n")
+    assert [header.name for header in _declarations.interface_headers(tmp_path)] == ["flash_attn.h", "b.h", "c.h"]
+    assert _declarations.interface_text(tmp_path).splitlines() == ["#include <stdint.h>", "int b;", "int a;", "int c;"]
 
 
 def test_a_library_that_is_none(copy, tmp_path):

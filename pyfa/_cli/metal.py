@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import sys
 from typing import Any
 
 from pyfa import _metal_check, _metal_run
 from pyfa import _metal_options as words
-from pyfa._errors import PyfaError
-from pyfa._metal_session import CommandError, UsageError
-from pyfa._shader_file import ShaderFileError
 
 _CHECK_EXAMPLES = """examples:
   python -m pyfa metal check scale.metal
@@ -33,8 +27,8 @@ a bfloat as two bytes (V2). Each repetition begins with the buffers as they were
 Exit status: 0 if the kernel ran and nothing was found, 1 otherwise, 2 if the command line is wrong."""
 
 
-def add_commands(commands: Any) -> None:  # argparse names the type of its subparsers privately
-    """Add ``metal`` and its commands to a command line."""
+def add_parser(commands: Any) -> None:  # argparse names the type of its sub-parsers privately
+    """Add ``metal`` and its actions."""
     group = commands.add_parser("metal", help="compile and run Metal shaders", description=__doc__)
     actions = group.add_subparsers(dest="action", required=True)
     shared: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -71,24 +65,8 @@ def add_commands(commands: Any) -> None:  # argparse names the type of its subpa
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the chosen command; return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be in no encoding
-    try:
-        status: int = options.run(options)
-        sys.stdout.flush()
-    except UsageError as error:
-        options.parser.error(str(error))
-    except (CommandError, ShaderFileError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader has gone; Python must not find out again when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except PyfaError as error:
-        print(f"pyfa: {error}", file=sys.stderr)
-        return 1
+    """Run the chosen action; return the exit status."""
+    status: int = options.run(options)
     return status
 
 

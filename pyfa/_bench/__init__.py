@@ -1,0 +1,1 @@
+"""Measuring attention: problems, contenders, fair timing and what the machine could do."""
