@@ -114,6 +114,10 @@ fuzz: need-swift ## Fuzz the shader front end for SECONDS (120)
 test-torch: $(VENV)/.have-test $(VENV)/.have-bench lib ## Run the tests that exchange tensors with PyTorch
 	$(BIN)/python -m pytest tests/python/test_dlpack.py $(PYTEST_ARGS)
 
+.PHONY: test-clients
+test-clients: $(VENV)/.have-clients $(VENV)/.have-demo lib ## Run models of transformers on pyfa's attention and cache
+	$(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
+
 .PHONY: check-metal
 check-metal: need-swift ## Type-check the code that a Mac compiles, against a strict stand-in for Metal
 	scripts/check_metal.sh

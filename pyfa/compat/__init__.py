@@ -1,0 +1,1 @@
+"""The interfaces of other libraries, with their own conventions, computed by pyfa."""
