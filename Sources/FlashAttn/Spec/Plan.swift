@@ -189,8 +189,8 @@ public struct Plan: Sendable {
     var arguments: [Argument] = []
     for block in pass.blocks { arguments.append(try argument(block, device)) }
     for binding in pass.bindings {
-      // A slot without elements is bound all the same; nothing is read through it.
-      guard let buffer = buffers[binding.operand] ?? buffers.lazy.compactMap({ $0 }).first else { continue }
+      // A slot without elements is bound all the same; nothing is read or written through it.
+      guard let buffer = buffers[binding.operand] ?? standIn(for: binding, buffers) else { continue }
       arguments.append(.buffer(binding.slot, buffer, access: binding.access))
     }
     var dispatch = Dispatch(
@@ -206,6 +206,12 @@ public struct Plan: Sendable {
     if block.bytes.count <= Argument.mostInlineBytes { return .bytes(block.slot, block.bytes) }
     let buffer = try device.makeBuffer(.u8, [block.bytes.count], copying: block.bytes)
     return .buffer(block.slot, buffer, access: .read)
+  }
+
+  /// A buffer that is used as the binding would use its own, if there is one.
+  private func standIn(for binding: Binding, _ buffers: [Buffer?]) -> Buffer? {
+    let alike = zip(operands, buffers).first { $0.access.writes == binding.access.writes && $1 != nil }?.1
+    return alike ?? buffers.lazy.compactMap { $0 }.first
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {
