@@ -24,7 +24,7 @@ def integers(operation: str, name: str, values: Integers, rank: int) -> npt.NDAr
     """Return integers of a caller as an array of so many dimensions."""
     if isinstance(values, Buffer):
         values = values.numpy()
-    elif isinstance(values, _dlpack.SupportsDLPack) and not isinstance(values, np.ndarray):
+    elif _dlpack.is_tensor(values) and not isinstance(values, np.ndarray):
         values = np.from_dlpack(values)
     try:
         array = np.asarray(values)

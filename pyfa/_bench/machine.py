@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +34,12 @@ def measure(dtypes: list[str], isa: str, threads: int) -> Roof:
             peak = Peak(Path(directory), isa, threads)
             for dtype in dtypes:
                 call = peak.call(dtype)
-                if call is not None:
-                    rates[dtype] = max(_rate(call) for _ in range(_TURNS))
+                for _ in range(_TURNS if call else 0):
+                    call()
+                best = peak.best(dtype)
+                if best is not None:
+                    rates[dtype] = best
     return Roof(rates, _reading(threads))
-
-
-def _rate(call: Callable[[], float]) -> float:
-    start = perf_counter()
-    operations = call()
-    return operations / (perf_counter() - start) / 1e9
 
 
 def _reading(threads: int) -> float:
