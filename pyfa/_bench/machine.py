@@ -34,11 +34,11 @@ def measure(dtypes: list[str], isa: str, threads: int) -> Roof:
             peak = Peak(Path(directory), isa, threads)
             for dtype in dtypes:
                 call = peak.call(dtype)
-                for _ in range(_TURNS if call else 0):
+                if call is None:
+                    continue
+                for _ in range(_TURNS):
                     call()
-                best = peak.best(dtype)
-                if best is not None:
-                    rates[dtype] = best
+                rates[dtype] = peak.best(dtype) or 0.0
     return Roof(rates, _reading(threads))
 
 
