@@ -33,8 +33,8 @@ public func fa_flash_attn_decode(
   _ buffers: UnsafePointer<fa_flash_attn_decode_buffers>!
 ) -> fa_status {
   call { () throws(FAError) in
-    let tuning = try FlashAttnABI.encoder(encoder, operation).device.tuning
-    let plan = try FlashAttnDecode.plan(FlashAttnDecode.Problem(load(problem, operation, "problem")), tuning: tuning)
+    let device = try FlashAttnABI.encoder(encoder, operation).device
+    let plan = try FlashAttnDecode.plan(FlashAttnDecode.Problem(load(problem, operation, "problem")), on: device)
     let given = try load(buffers, operation, "buffers")
     try encode(
       plan, encoder, registry, operation,
@@ -62,8 +62,8 @@ public func fa_flash_attn_decode_scratch_bytes(
   _ partials: UnsafeMutablePointer<UInt64>!, _ partial_states: UnsafeMutablePointer<UInt64>!
 ) -> fa_status {
   call { () throws(FAError) in
-    let tuning = try FlashAttnABI.device(device, operation).tuning
-    let plan = try FlashAttnDecode.plan(FlashAttnDecode.Problem(load(problem, operation, "problem")), tuning: tuning)
+    let device = try FlashAttnABI.device(device, operation)
+    let plan = try FlashAttnDecode.plan(FlashAttnDecode.Problem(load(problem, operation, "problem")), on: device)
     guard partials != nil, partial_states != nil else { throw .null(operation, "out") }
     partials.pointee = UInt64(plan.byteCount(of: "partials"))
     partial_states.pointee = UInt64(plan.byteCount(of: "partial_states"))

@@ -168,6 +168,15 @@ def test_decode_in_many_parts(device, rng, head_dim, kind):
         assert oracle.error(out, expected) < {"f32": 2e-6, "f16": 1e-3, "bf16": 8e-3}[kind]
 
 
+def test_a_native_decode_shares_out_its_keys_itself(device):
+    q, k = np.ones((1, 8, 1, 128), np.float32), np.ones((1, 2, 4096, 128), np.float16)
+    passes = {
+        splits: len(ops.flash_attn_decode(q, k, k, 4096, "f16", splits=splits, device=device, explain=True).passes)
+        for splits in (None, 1, 4)
+    }
+    assert passes == {None: 1 if device.info().provider == "native" else 2, 1: 1, 4: 2}
+
+
 def test_explain():
     q, k = np.ones((1, 8, 1, 128), np.float32), np.ones((1, 2, 5000, 128), np.float16)
     report = ops.flash_attn_vec(q, k, k, 4096, explain=True)

@@ -1,7 +1,7 @@
 /// Attention of the last queries of each sequence over its cache of any format. All query heads of a kv head read its
 /// keys together, on matrices.
 public enum FlashAttnDecode {
-  public struct Problem: KernelProblem {
+  public struct Problem: KernelProblem, Equatable {
     /// Of Q and O, both [B, H, qL, D].
     public var dtype: DType
     public var keys: KVFormat
@@ -100,14 +100,26 @@ public enum FlashAttnDecode {
     for rule in spec.rules { try rule.check(problem, operation) }
     var problem = problem
     let groups = problem.columnGroups * problem.kvHeads * problem.keyLengths.count
-    problem.splits =
-      problem.splits ?? tuning.decode.splits(keys: problem.keyLengths.max() ?? 0, groups: groups)
+    if problem.splits == nil {
+      // A native kernel shares out the keys by itself: parts would only have to be merged again.
+      let isWhole = tuning.provider == .native && tuning.decode.splits == nil
+      problem.splits = isWhole ? 1 : tuning.decode.splits(keys: problem.keyLengths.max() ?? 0, groups: groups)
+    }
     if problem.nsg == nil, let nsg = tuning.decode.nsg {
       problem.nsg = served(problem.headDim).min { abs($0 - nsg) < abs($1 - nsg) }
     }
     let attend = try spec.plan(problem, for: operation)
     guard problem.parts > 1 else { return attend.renamed(operation, ["out": "o"]) }
     return attend.renamed(operation, ["out": "partials"]).then(try merge.plan(problem, for: operation))
+  }
+
+  /// `plan` for a device, which keeps the last one: sizes of scratch memory are asked for first, then the work itself.
+  public static func plan(_ problem: Problem, on device: Device) throws(FAError) -> Plan {
+    let known = device.lastDecode.withLock { $0 }
+    if let known, known.problem == problem { return known.plan }
+    let plan = try plan(problem, tuning: device.tuning)
+    device.lastDecode.withLock { $0 = (problem, plan) }
+    return plan
   }
 
   /// Simdgroups a threadgroup can have: registers limit them, and head dimension 512 takes two at a time.

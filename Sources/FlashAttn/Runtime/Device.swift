@@ -10,6 +10,7 @@ public final class Device: @unchecked Sendable {
   public let metal: any MTLDevice
   /// The queue every encoder of this device submits to.
   public let queue: any MTLCommandQueue
+  /// Its provider is the device's.
   public let tuning: Tuning
   /// What runs the kernels.
   public let provider: Provider
@@ -18,6 +19,8 @@ public final class Device: @unchecked Sendable {
   let allocator: Allocator
   /// Memory for tensors that have to be copied in and out.
   let staging: BufferPool
+  /// What `FlashAttnDecode.plan` was asked for last.
+  let lastDecode = Locked<(problem: FlashAttnDecode.Problem, plan: Plan)?>(nil)
 
   /// The system's default device.
   ///
@@ -41,13 +44,15 @@ public final class Device: @unchecked Sendable {
     }
     self.metal = metal
     self.queue = queue
-    self.tuning = tuning
     #if canImport(Metal)
       provider = .metal
     #else
       provider = tuning.provider
       if provider == .native, let soft = metal as? SoftMetalDevice { NativeKernels.register(with: soft) }
     #endif
+    var tuning = tuning
+    tuning.provider = provider
+    self.tuning = tuning
     allocator = Allocator(
       metal: metal, residency: tuning.residencySets ? Residency(device: metal, queue: queue) : nil)
     staging = BufferPool(allocator)
