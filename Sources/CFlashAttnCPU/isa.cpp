@@ -24,7 +24,8 @@ bool available(Isa isa) {
     case Isa::avx512:
       return avx512;
     case Isa::avx512bf16:
-      return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+      return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi") &&
+             __builtin_cpu_supports("gfni");
   }
 #endif
   return isa == Isa::portable;

@@ -11,7 +11,7 @@ namespace fa::FA_ISA {
 constexpr int row_block = 64;  ///< keys worked on together
 constexpr int column_stride =
     row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
-constexpr int key_prefetch = 4096;  ///< bytes ahead
+constexpr int key_prefetch = 8192;  ///< bytes ahead
 constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
 
 /// Rows in memory, one after the other.
@@ -31,6 +31,11 @@ FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 2);
 }
 
+/// Whether a row is read through a table. The next row is then looked up beside this one's products: one after the
+/// other, they would take turns at units of the processor that can work side by side.
+template <RowFormat F>
+constexpr bool looks_up = F != RowFormat::f32 && F != RowFormat::f16 && F != RowFormat::bf16 && F != RowFormat::q8;
+
 /// Keys whose sums are kept in registers together.
 template <RowFormat F>
 constexpr int keys_together(int columns) {
@@ -43,10 +48,11 @@ constexpr int keys_together(int columns) {
 template <RowFormat F>
 struct FloatDot : Reader<F> {
   FA_METHOD FloatDot(const KvFormat &format, int head_dim) : Reader<F>(format, head_dim) {}
+  typedef vf Unit[4];
+  static constexpr int lag = looks_up<F> ? 1 : 0;
+  FA_METHOD void read_unit(const char *row, int u, Unit &x) const { this->template read<0>(row, u, x); }
   template <int columns>
-  FA_METHOD void add(const char *row, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
-    vf x[4];
-    this->template read<0>(row, u, x);
+  FA_METHOD void add(const Unit &x, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
     FA_UNROLL
     for (int v = 0; v < 4; v++) {
       FA_UNROLL
@@ -60,16 +66,50 @@ struct FloatDot : Reader<F> {
 /// Products of bf16 queries with bf16 keys, as both are.
 struct PairDot {
   FA_METHOD PairDot(const KvFormat &, int) {}
-  template <int columns>
-  FA_METHOD void add(const char *row, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
+  typedef vf Unit[2];
+  static constexpr int lag = 0;
+  FA_METHOD void read_unit(const char *row, int u, Unit &x) const {
     FA_UNROLL
-    for (int v = u * 2; v < u * 2 + 2; v++) {
-      const vf x = load<vf>(row + v * VW * 4);
+    for (int v = 0; v < 2; v++) x[v] = load<vf>(row + (u * 2 + v) * VW * 4);
+  }
+  template <int columns>
+  FA_METHOD void add(const Unit &x, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
+    FA_UNROLL
+    for (int v = 0; v < 2; v++) {
       FA_UNROLL
-      for (int c = 0; c < columns; c++) acc[c] = dot_bf16(acc[c], x, load<vf>(q + c * (head_dim / 2) + v * VW));
+      for (int c = 0; c < columns; c++) {
+        acc[c] = dot_bf16(acc[c], x[v], load<vf>(q + c * (head_dim / 2) + (u * 2 + v) * VW));
+      }
     }
   }
 };
+
+/// Adds the products of units [first, last) of some rows.
+template <RowFormat F, typename Dot, int columns, int keys>
+FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int first, int last, const float *q,
+                         int head_dim, vf (&acc)[keys][columns]) {
+  typename Dot::Unit x[2];
+  if constexpr (Dot::lag > 0 && keys == 1) {
+    dot.read_unit(row[0], first, x[0]);
+    for (int u = first; u < last; u++) {
+      prefetch_unit<F>(row[0], u, key_prefetch);
+      dot.read_unit(row[0], u + 1 < last ? u + 1 : u, x[1]);
+      dot.add(x[0], u, q, head_dim, acc[0]);
+      __builtin_memcpy(x[0], x[1], sizeof x[0]);
+    }
+    return;
+  }
+  for (int u = first; u < last; u++) {
+    FA_UNROLL
+    for (int i = 0; i < keys + Dot::lag; i++) {
+      if (i < keys) {
+        prefetch_unit<F>(row[i], u, key_prefetch);
+        dot.read_unit(row[i], u, x[i % 2]);
+      }
+      if (i >= Dot::lag) dot.add(x[(i - Dot::lag) % 2], u, q, head_dim, acc[i - Dot::lag]);
+    }
+  }
+}
 
 /// sums[c * column_stride + k] = units [first, last) of row k . column c of q. Keys are taken VW at a time; what stands
 /// behind the last one is of no use.
@@ -88,13 +128,7 @@ FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float
         FA_UNROLL
         for (int c = 0; c < columns; c++) acc[i][c] = splat(0.0f);
       }
-      for (int u = first; u < last; u++) {
-        FA_UNROLL
-        for (int i = 0; i < keys; i++) {
-          prefetch_unit<F>(row[i], u, key_prefetch);
-          dot.add(row[i], u, q, rows.head_dim, acc[i]);
-        }
-      }
+      add_units<F>(dot, row, first, last, q, rows.head_dim, acc);
       FA_UNROLL
       for (int i = 0; i < keys; i++) {
         FA_UNROLL
@@ -121,16 +155,21 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
     for (int v = 0; v < vectors; v++) acc[c][v] = load<vf>(at + c * rows.head_dim + v * VW) * decay[c];
   }
   const char *row = rows.data;
-  for (int k = 0; k < rows.count; k++, row += rows.row_bytes) {
+  // As for `looks_up`; other rows gain, too.
+  vf x[vectors], next[vectors];
+  reader.template read<P>(row, u, x);
+  for (int k = 0; k < rows.count; k++) {
     if constexpr (P == 0) prefetch_unit<F>(row, u, row_block * rows.row_bytes);
-    vf x[vectors];
-    reader.template read<P>(row, u, x);
+    row += k + 1 < rows.count ? rows.row_bytes : 0;
+    reader.template read<P>(row, u, next);
     FA_UNROLL
     for (int c = 0; c < columns; c++) {
       const vf weight = splat(weights[c * column_stride + k]);
       FA_UNROLL
       for (int v = 0; v < vectors; v++) acc[c][v] = fma(x[v], weight, acc[c][v]);
     }
+    FA_UNROLL
+    for (int v = 0; v < vectors; v++) x[v] = next[v];
   }
   FA_UNROLL
   for (int c = 0; c < columns; c++) {

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, VL, DQ), BF16 where FA_BF16_DOT is defined, and VBMI where FA_VBMI is.
+// AVX-512 (F, BW, VL, DQ), BF16 where FA_BF16_DOT is defined, and VBMI with GFNI where FA_VBMI is.
 #ifndef FA_SIMD_AVX512_H
 #define FA_SIMD_AVX512_H
 

@@ -92,28 +92,42 @@ struct PlaneTable {
   /// 64 codes of a byte each, with anything above their bits.
   template <int P, int N>
   FA_METHOD void read(vu codes, vf (&x)[N]) const {
-    const __m512i code = __builtin_bit_cast(__m512i, codes);
-    look_up<P, N>(code, _mm512_testn_epi8_mask(code, _mm512_set1_epi8(char(1 << (bits - 1)))), x);
+    // One product of bits: those below the top one are flipped where that is 0, and so is bit 7 set.
+    constexpr uint64_t matrix = index_bits(bits);
+    const __m512i index =
+        _mm512_gf2p8affine_epi64_epi8(__builtin_bit_cast(__m512i, codes), _mm512_set1_epi64(int64_t(matrix)), 0xff);
+    look_up<P, N>(index, index, x);
   }
 
   /// The same without their top bits, which are these.
   template <int P, int N>
   FA_METHOD void read(vu codes, uint64_t top, vf (&x)[N]) const {
-    look_up<P, N>(__builtin_bit_cast(__m512i, codes), ~top, x);
+    const __m512i code = __builtin_bit_cast(__m512i, codes);
+    look_up<P, N>(_mm512_mask_sub_epi8(code, ~top, _mm512_set1_epi8((1 << (bits - 1)) - 1), code),
+                  _mm512_maskz_set1_epi8(~top, char(0x80)), x);
   }
 
  private:
+  /// Row i of the matrix, in byte 7 - i, has the bits whose parity is bit i of the index.
+  static constexpr uint64_t index_bits(int width) {
+    const uint64_t top = uint64_t(1) << (width - 1);
+    uint64_t matrix = top;  // bit 7
+    for (int i = 0; i < width - 1; i++) matrix |= (top | uint64_t(1) << i) << (8 * (7 - i));
+    return matrix;
+  }
+
+  /// Entries of the positive half, negated where bit 7 of `sign` is set.
   template <int P, int N>
-  FA_METHOD void look_up(__m512i code, uint64_t negative, vf (&x)[N]) const {
+  FA_METHOD void look_up(__m512i i, __m512i sign, vf (&x)[N]) const {
     static_assert(N >= 2, "halves");
-    const __m512i i = _mm512_mask_sub_epi8(code, negative, _mm512_set1_epi8((1 << (bits - 1)) - 1), code);
     __m512i byte[4];
     FA_UNROLL
     for (int p = 0; p < 4; p++) {
       byte[p] = vectors == 2 ? _mm512_permutex2var_epi8(planes[p][0], i, planes[p][vectors - 1])
                              : _mm512_permutexvar_epi8(i, planes[p][0]);
     }
-    byte[3] = _mm512_mask_add_epi8(byte[3], negative, byte[3], _mm512_set1_epi8(char(0x80)));
+    constexpr int flip_where_both = 0x78;  // a ^ (b & c)
+    byte[3] = _mm512_ternarylogic_epi32(byte[3], sign, _mm512_set1_epi8(char(0x80)), flip_where_both);
     FA_UNROLL
     for (int h = 0; h < 2; h++) {
       if (N == 2 && h != P) continue;
