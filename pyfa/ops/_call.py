@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyfa.ops._operands import Operand
 
 FORMATS = choices("fa_kv_format", "FA_KV_")
+_INTEGERS = ffi.typeof("int64_t[]")
 
 
 class Call:
@@ -38,9 +39,12 @@ class Call:
 
     def handle(self, name: str, operand: object, *, written: bool = False) -> CData:
         """Return the handle of an operand, null for none; arrays are copied, and not written."""
+        if isinstance(operand, Buffer):
+            self.kept.append(operand)
+            return live(operand, self.operation)
         if operand is None:
             return ffi.NULL
-        if written and not isinstance(operand, Buffer):
+        if written:
             raise invalid(self.operation, name, "a Buffer", type(operand).__name__)
         buffer = _operands.buffer_of(_operands.checked(self.operation, name, operand), self.device)
         self.kept.append(buffer)
@@ -93,10 +97,12 @@ def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int
 
 def per_sequence(operation: str, name: str, values: int | Sequence[int], batch: int) -> CData:
     """Return one integer for each sequence; a single one stands for all."""
-    given = [values] * batch if np.ndim(values) == 0 else list(values)  # type: ignore[arg-type]
+    if isinstance(values, int) or np.ndim(values) == 0:
+        return ffi.new(_INTEGERS, [integer(operation, name, values)] * batch)
+    given = list(values)
     if len(given) != batch:
         raise invalid(operation, name, f"one for each of {batch} sequences", str(len(given)))
-    return ffi.new("int64_t[]", [integer(operation, name, value) for value in given])
+    return ffi.new(_INTEGERS, [integer(operation, name, value) for value in given])
 
 
 def seed_of(operation: str, seed: int) -> int:

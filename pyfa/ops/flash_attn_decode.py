@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from pyfa.ops._operands import Operand
 
+_PROBLEM, _BUFFERS, _SIZES = map(
+    ffi.typeof, ("fa_flash_attn_decode_problem *", "fa_flash_attn_decode_buffers *", "uint64_t[2]")
+)
+_HALF = np.dtype(np.float16)
+
 
 def flash_attn_decode(
     q: Operand,
@@ -127,7 +132,7 @@ def flash_attn_decode(
     shape, cache = rank_of(operation, "q", q, 4), rank_of(operation, "k", k, 4)
     if cache[0] != shape[0]:
         raise invalid(operation, "k", f"batch {shape[0]}, as q has", str(list(cache)))
-    raw = ffi.new("fa_flash_attn_decode_problem *")
+    raw = ffi.new(_PROBLEM)
     raw.batch, raw.heads, raw.q_len, raw.head_dim = shape
     raw.kv_heads, raw.capacity = cache[1:3]
     lengths = per_sequence(operation, "kv_lens", kv_lens, shape[0])
@@ -146,12 +151,12 @@ def flash_attn_decode(
     _operands.number(operation, raw, "scale_factor_d512", scale_factor_d512)
     raw.rotate_query, raw.undo_rotation = bool(rotate_query), bool(undo_rotation)
     raw.seed = seed_of(operation, seed)
-    raw.half_norms = any(norms is not None and norms.dtype == np.float16 for norms in (k_norms, v_norms))
+    raw.half_norms = any(norms is not None and norms.dtype == _HALF for norms in (k_norms, v_norms))
     if explain:
         on = live((encoder.device if encoder else device) or default_device(), operation)
         return Explanation.from_json(string(result("const char *", lib.fa_flash_attn_decode_explain, on, raw)))
     call = Call(operation, encoder, registry, device)
-    scratch = ffi.new("uint64_t[2]")
+    scratch = ffi.new(_SIZES)
     check(lib.fa_flash_attn_decode_scratch_bytes(live(call.device, operation), raw, scratch, scratch + 1))
     target = _operands.output(operation, "out", out) or call.new(shape, dtype)
     sums = call.new(shape[:3], np.float32) if return_lse else None
@@ -159,7 +164,7 @@ def flash_attn_decode(
     return call.attend(
         lib.fa_flash_attn_decode,
         (raw,),
-        ffi.new("fa_flash_attn_decode_buffers *"),
+        ffi.new(_BUFFERS),
         q,
         {"k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks},
         target,
