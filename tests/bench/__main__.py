@@ -117,9 +117,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _overheads(build: Path, rounds: int, block: float) -> list[report.Overhead]:
     python = prefill.decode_step(rounds, block)["pyfa.attention"].median
+    cached = {name: 1e6 * time.median for name, time in decode.overheads(rounds, block).items()}
     native = overhead.measure(build)
     return [
         report.Overhead("pyfa.attention, B1 H1 L1 D64 f32", 1e6 * python, 40.0),
+        report.Overhead("ops.flash_attn_decode, one key, H16/8 D256 tq8", cached["decode"], 30.0),
+        report.Overhead("KVCache.append, one token, H8 D256 f32", cached["append f32"], 15.0),
+        report.Overhead("KVCache.append, one token, H8 D256 tq8", cached["append tq8"], 15.0),
         report.Overhead("C: encode, commit, wait; a no-op kernel", native.get("noop"), 10.0),
         report.Overhead("C: encode, commit, wait; the smallest prefill", native["prefill"], 10.0),
         report.Overhead("C: commit, wait; an empty encoder", native["empty"], 10.0),

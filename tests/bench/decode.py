@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -120,6 +121,21 @@ def measure(shape: Shape, rounds: int, block: float) -> Result:
     memory = torch.ones(STREAM_BYTES // 4)
     calls["stream"] = memory.sum
     return Result(shape, interleaved(calls, rounds, block), difference)
+
+
+def overheads(rounds: int, block: float) -> dict[str, Time]:
+    """Time calls with next to no work: a query for each of 16 heads against one key, and a token to append."""
+    shape, rng = Shape(16, 8, 1, 256), np.random.default_rng(0)
+    q = rng.standard_normal((1, shape.heads, 1, shape.head_dim)).astype(np.float32)
+    query, out = pyfa.Buffer.from_array(q), pyfa.Buffer.zeros(q.shape, q.dtype)
+    calls: dict[str, Callable[[], object]] = {
+        "decode": _call("tq8", query, out, shape, itertools.cycle(_caches(shape, "tq8", rng)))
+    }
+    k, v = rng.standard_normal((2, 1, shape.kv_heads, 1, shape.head_dim)).astype(np.float32)
+    for kind in ("f32", "tq8"):
+        cache = pyfa.KVCache(shape.kv_heads, shape.head_dim, 4096, kind, ring=True)
+        calls[f"append {kind}"] = partial(cache.append, k, v)
+    return interleaved(calls, rounds, block)
 
 
 Side = tuple[pyfa.Buffer, "pyfa.Buffer | None"]

@@ -220,11 +220,11 @@ public enum FlashAttnDecode {
       extents: { [$0.keyLengths.count, $0.kvHeads, $0.capacity, format($0).norms($0.headDim)] })
   }
 
-  /// Sums and maxima; a single threadgroup leaves them alone.
+  /// Sums and maxima; a single threadgroup has none.
   private static func states(_ access: Access) -> Operand<Problem> {
     Operand(
       slot: 7, name: "partial_states", access: access, dtype: .fixed(.f32), shape: [.rows],
-      extents: { $0.parts > 1 ? [$0.rows, $0.parts, 2] : [2] })
+      extents: { $0.parts > 1 ? [$0.rows, $0.parts, 2] : [0] })
   }
 
   private static let sinks = Operand<Problem>(

@@ -188,8 +188,8 @@ public struct Plan: Sendable {
       pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
     var arguments = pass.blocks.map { Argument.bytes($0.slot, $0.bytes) }
     for binding in pass.bindings {
-      // A slot without elements is bound all the same; nothing is read through it.
-      guard let buffer = buffers[binding.operand] ?? buffers.lazy.compactMap({ $0 }).first else { continue }
+      // A slot without elements is bound all the same; nothing is read or written through it.
+      guard let buffer = buffers[binding.operand] ?? standIn(for: binding, buffers) else { continue }
       arguments.append(.buffer(binding.slot, buffer, access: binding.access))
     }
     var dispatch = Dispatch(
@@ -198,6 +198,12 @@ public struct Plan: Sendable {
     dispatch.op = pass.op
     dispatch.tracked = tracked
     return dispatch
+  }
+
+  /// A buffer that is used as the binding would use its own, if there is one.
+  private func standIn(for binding: Binding, _ buffers: [Buffer?]) -> Buffer? {
+    let alike = zip(operands, buffers).first { $0.access.writes == binding.access.writes && $1 != nil }?.1
+    return alike ?? buffers.lazy.compactMap { $0 }.first
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {

@@ -107,7 +107,13 @@ final class DecodeTests: XCTestCase {
   }
 
   func testDecodeSharesKeysAndMemory() throws {
-    let plan = try FlashAttnDecode.plan(decode(.tq8, .f16) { $0.queryLength = 3 })
+    let problem = decode(.tq8, .f16) { $0.queryLength = 3 }
+    let whole = try FlashAttnDecode.plan(problem)  // for native kernels
+    XCTAssertEqual(whole.passes.map(\.kernel), ["flash_attn_decode_f16_d128"])
+    XCTAssertEqual([whole.byteCount(of: "partials"), whole.byteCount(of: "partial_states")], [0, 0])
+    var tuning = Tuning()
+    tuning.provider = .shader
+    let plan = try FlashAttnDecode.plan(problem, tuning: tuning)
     XCTAssertEqual(plan.passes.map(\.kernel), ["flash_attn_decode_f16_d128", "flash_attn_decode_merge_f16_d128"])
     XCTAssertEqual(plan.passes[0].launch.grid, Size3(2, 2, 16))
     XCTAssertEqual(plan.passes[0].tile.threads, Size3(256))
