@@ -254,7 +254,7 @@ typedef struct fa_flash_attn_decode_buffers {
   fa_buffer *sinks;  // float32 [heads]; null without sinks
   fa_buffer *lse;  // float32 [batch, heads, q_len]; null if not wanted
   fa_buffer *partials;  // float32; null if fa_flash_attn_decode_scratch_bytes says 0
-  fa_buffer *partial_states;  // float32
+  fa_buffer *partial_states;  // float32; likewise
   fa_buffer *alibi;  // float32 [heads] or [batch, heads]; null without
 } fa_flash_attn_decode_buffers;
 

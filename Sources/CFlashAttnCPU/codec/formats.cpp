@@ -15,9 +15,14 @@ struct alignas(64) Table {
   static constexpr int size = 1 << bits;
   static constexpr int repeated = size < 16 ? 16 : size;
   float centroids[repeated];
+  float tree[size + 16];
   uint8_t planes[4][128];
 
-  explicit Table(const float (&from)[size]) {
+  Table(const float (&from)[size], const float (&boundaries)[size - 1]) : tree() {
+    for (int level = 0; level < bits; level++) {
+      const int step = size >> (level + 1);
+      for (int i = 0; i < 1 << level; i++) tree[(1 << level) + i] = boundaries[(2 * i + 1) * step - 1];
+    }
     for (int i = 0; i < repeated; i++) centroids[i] = from[i % size];
     for (int i = 0; i < 128; i++) {
       uint32_t word;
@@ -30,7 +35,7 @@ struct alignas(64) Table {
 template <int bits>
 KvFormat coded(RowFormat rows, int packed, int version, const Table<bits> &table,
                const float (&boundaries)[(1 << bits) - 1]) {
-  return {rows, bits, packed, version, table.centroids, boundaries, table.planes[0]};
+  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0]};
 }
 
 }  // namespace
@@ -38,8 +43,8 @@ KvFormat coded(RowFormat rows, int packed, int version, const Table<bits> &table
 const uint8_t *const default_signs = fa_default_signs;
 
 const KvFormat *kv_format(int32_t id) {
-#define FA_CODED(NAME, BITS, ROWS, PACKED, VERSION)             \
-  static const Table<BITS> NAME##_table(fa_##NAME##_centroids); \
+#define FA_CODED(NAME, BITS, ROWS, PACKED, VERSION)                                     \
+  static const Table<BITS> NAME##_table(fa_##NAME##_centroids, fa_##NAME##_boundaries); \
   static const KvFormat NAME = coded<BITS>(RowFormat::ROWS, PACKED, VERSION, NAME##_table, fa_##NAME##_boundaries);
   FA_CODED(tq2, 2, tq2, 2, 2)
   FA_CODED(tq3, 3, tq3, 3, 2)
@@ -53,10 +58,10 @@ const KvFormat *kv_format(int32_t id) {
   FA_CODED(tq_hb6, 6, byte6, 8, 1)
   FA_CODED(tq_hb8, 8, tq8, 8, 1)
 #undef FA_CODED
-  static const KvFormat f32 = {RowFormat::f32, 0, 32, 0, nullptr, nullptr, nullptr};
-  static const KvFormat f16 = {RowFormat::f16, 0, 16, 0, nullptr, nullptr, nullptr};
-  static const KvFormat bf16 = {RowFormat::bf16, 0, 16, 0, nullptr, nullptr, nullptr};
-  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr};
+  static const KvFormat f32 = {RowFormat::f32, 0, 32, 0, nullptr, nullptr, nullptr, nullptr};
+  static const KvFormat f16 = {RowFormat::f16, 0, 16, 0, nullptr, nullptr, nullptr, nullptr};
+  static const KvFormat bf16 = {RowFormat::bf16, 0, 16, 0, nullptr, nullptr, nullptr, nullptr};
+  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr, nullptr};
   switch (id) {
     case FA_KV_F32:
       return &f32;

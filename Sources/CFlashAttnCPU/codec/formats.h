@@ -20,6 +20,7 @@ struct KvFormat {
   int version; ///< of the codec; 0: kept as they are
   const float *centroids;   ///< ascending and symmetric, repeated to 16 of them at least; 64-byte aligned
   const float *boundaries;  ///< 2^bits - 1
+  const float *tree;        ///< the same as a search meets them: its node i has the children 2 i and 2 i + 1; padded
   const uint8_t *planes;    ///< bytes 0, 1, 2, 3 of the positive centroids, 128 of each, repeated
 
   int64_t row_bytes(int head_dim) const { return int64_t(head_dim) * packed / 8; }

@@ -35,22 +35,39 @@ FA_INLINE float squared_length(const float *x, int count) {
   return total;
 }
 
-/// How many boundaries lie below each scaled value; a scale of 0 means values of 0, and NaN has code 0.
-FA_NOINLINE void nearest_codes(const KvFormat &format, float *x, int count, float scale, uint8_t *codes) {
-  const float *boundaries = format.boundaries;
-  for (int i = 0; i < count; i += VW) {
-    const vf y = scale > 0.0f ? load<vf>(x + i) * scale : splat(0.0f);
-    store(x + i, y);
-    vu code = vu(0);
-    for (uint32_t step = 1u << (format.bits - 1); step != 0; step >>= 1) {
+/// How many boundaries lie below y; 0 for NaN.
+template <int bits>
+FA_INLINE vu nearest_code(const KvFormat &format, vf y) {
+  vu code = vu(0);
+  if constexpr (has_tree_search) {
+    code = count_below<bits>(format.tree, y);
+  } else {
+    for (uint32_t step = 1u << (bits - 1); step != 0; step >>= 1) {
       const vu next = code + (step - 1);
       vf boundary;
       FA_UNROLL
-      for (int lane = 0; lane < VW; lane++) boundary[lane] = boundaries[next[lane]];
+      for (int lane = 0; lane < VW; lane++) boundary[lane] = format.boundaries[next[lane]];
       code += y > boundary ? vu(step) : vu(0);
     }
-    store(codes + i, __builtin_convertvector(code, vb));
   }
+  return code;
+}
+
+template <int bits>
+FA_NOINLINE void nearest_codes(const KvFormat &format, float *x, int count, float scale, uint8_t *codes) {
+  for (int i = 0; i < count; i += VW) {
+    const vf y = scale > 0.0f ? load<vf>(x + i) * scale : splat(0.0f);
+    store(x + i, y);
+    store(codes + i, __builtin_convertvector(nearest_code<bits>(format, y), vb));
+  }
+}
+
+/// Codes of scaled values; a scale of 0 means values of 0.
+FA_INLINE void nearest_codes(const KvFormat &format, float *x, int count, float scale, uint8_t *codes) {
+  typedef void (*Pass)(const KvFormat &, float *, int, float, uint8_t *);
+  constexpr Pass by_bits[] = {nearest_codes<2>, nearest_codes<3>, nearest_codes<4>, nearest_codes<5>,
+                              nearest_codes<6>, nearest_codes<7>, nearest_codes<8>};
+  by_bits[format.bits - 2](format, x, count, scale, codes);
 }
 
 /// Multiples of a scale, which stands in for the norm.

@@ -17,6 +17,7 @@ namespace fa::FA_ISA {
 constexpr bool has_bf16_dot = false;
 constexpr bool has_scale_exp2 = false;
 constexpr bool has_plane_lookup = false;
+constexpr bool has_tree_search = false;
 
 FA_INLINE vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 

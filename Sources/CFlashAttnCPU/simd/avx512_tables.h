@@ -41,6 +41,38 @@ struct CodeTable {
   }
 };
 
+constexpr bool has_tree_search = true;
+
+/// Entry `i` of 2^bits, up to 128.
+template <int bits>
+FA_INLINE __m512 look_up(const float *table, __m512i i) {
+  if constexpr (bits <= 4) {
+    return _mm512_permutexvar_ps(i, load<vf>(table));
+  } else if constexpr (bits == 5) {
+    return _mm512_permutex2var_ps(load<vf>(table), i, load<vf>(table + VW));
+  } else {
+    constexpr int half = 1 << (bits - 1);
+    const __mmask16 upper = _mm512_test_epi32_mask(i, _mm512_set1_epi32(half));
+    return _mm512_mask_mov_ps(look_up<bits - 1>(table, i), upper, look_up<bits - 1>(table + half, i));
+  }
+}
+
+/// Goes down a tree from a node of a level.
+template <int bits, int level>
+FA_INLINE vu descend(const float *tree, vf y, vu node) {
+  if constexpr (level == bits) {
+    return node;
+  } else {
+    const vf boundary = look_up<level>(tree + (1 << level), __builtin_bit_cast(__m512i, node));
+    return descend<bits, level + 1>(tree, y, node + node + (y > boundary ? vu(1) : vu(0)));
+  }
+}
+
+template <int bits>
+FA_INLINE vu count_below(const float *tree, vf y) {
+  return descend<bits, 0>(tree, y, vu(0));
+}
+
 #ifdef FA_VBMI
 constexpr bool has_plane_lookup = true;
 

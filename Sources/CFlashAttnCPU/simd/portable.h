@@ -20,6 +20,7 @@ namespace fa::FA_ISA {
 constexpr bool has_bf16_dot = false;
 constexpr bool has_scale_exp2 = false;
 constexpr bool has_plane_lookup = false;
+constexpr bool has_tree_search = false;
 
 /// Fused where the machine has the instruction; calling a library function for it would cost more than it is worth.
 FA_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }

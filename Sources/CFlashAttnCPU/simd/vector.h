@@ -90,6 +90,10 @@ struct PlaneTable;
 template <int packed>
 FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
 
+/// Only where has_tree_search: how many of 2^bits - 1 ascending numbers, given as a tree, lie below y; 0 for NaN.
+template <int bits>
+FA_INLINE vu count_below(const float *tree, vf y);
+
 /// The sum of each vector's lanes: lane i has that of rows[i].
 FA_INLINE vf sum_rows(vf (&rows)[VW]);
 
