@@ -110,10 +110,11 @@ test-py: $(VENV)/.have-test $(VENV)/.have-demo lib ## Run the Python and drift t
 ASAN_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
 ASAN_LIB_FLAGS = $(LIB_FLAGS) --scratch-path build/asan $(addprefix -Xcc ,$(ASAN_FLAGS))
 
-# Sanitizers see the C and C++ of the library: not its Swift, nor compiled shaders, nor the interpreter. They take the
-# stacks of a shader's threads for damaged ones, so these are the tests of what runs without shaders.
+# Sanitizers see the C and C++ of the library, the executor of shaders and its checks included: not its Swift, nor
+# compiled shaders, nor the interpreter. Shaders take long to compile, so of their tests these are the ones whose kernels
+# are small, and in which everything that can go wrong does.
 ASAN_TESTS := $(addprefix tests/python/test_,$(addsuffix .py,attention_errors attention_memory buffer c_interface device \
-  encoder isa native_decode prefill_c prefill_mask threads))
+  encoder isa metal_checks metal_seed native_decode prefill_c prefill_mask threads))
 
 .PHONY: test-asan
 test-asan: $(VENV)/.have-test $(VENV)/.have-demo ## Run the tests of native code on a library built with sanitizers (Linux)

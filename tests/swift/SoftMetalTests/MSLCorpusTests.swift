@@ -47,6 +47,19 @@ final class MSLCorpusTests: XCTestCase {
     }
   }
 
+  /// What is looked for from many places must not be looked for anew from each.
+  func testManyLookups() {
+    let kernel = "struct s { int xy; }; kernel void k(device int *x) { threadgroup int a[4]; "
+    for (before, piece, after) in [
+      (kernel, "threadgroup b ", "; }"), (kernel, "threadgroup *", "b; }"), (kernel, "auto b = ", "a; }"),
+      (kernel, "device b ", "; }"), (kernel + "x[0]", ".xy", "; }"), (kernel + "x", "[0].xy", "; }"),
+      ("void f(thread int *p, ", "a const ", "b) {} void f(device int *p, a b) {}"), ("constant ", "x::", "int c;"),
+      ("", "int f() { return f * 1; } ", kernel + "}"),
+    ] {
+      FrontEndExercise.run(before + String(repeating: piece, count: 20_000) + after)
+    }
+  }
+
   /// The cost of each declaration must not grow with their number.
   func testManyDeclarations() {
     let pieces = [
