@@ -22,14 +22,14 @@ _kept: WeakKeyDictionary[Any, list[CData]] = WeakKeyDictionary()
 
 def integers(operation: str, name: str, values: Integers, rank: int) -> npt.NDArray[np.int64]:
     """Return integers of a caller as an array of so many dimensions."""
-    if isinstance(values, Buffer):
-        values = values.numpy()
-    elif _dlpack.is_tensor(values) and not isinstance(values, np.ndarray):
-        values = np.from_dlpack(values)
     try:
+        if isinstance(values, Buffer):
+            values = values.numpy()
+        elif _dlpack.is_tensor(values) and not isinstance(values, np.ndarray):
+            values = np.from_dlpack(values)
         array = np.asarray(values)
-    except ValueError:
-        raise invalid(operation, name, f"integers in {rank} dimensions", repr(values)) from None
+    except (ValueError, TypeError, BufferError, RuntimeError) as error:
+        raise invalid(operation, name, f"integers in {rank} dimensions, in CPU memory", str(error)) from None
     if array.ndim != rank:
         raise invalid(operation, name, f"integers in {rank} dimensions", f"{array.ndim} dimensions")
     if array.dtype.kind not in "iu" and array.size:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pyfa
-from tests.python import reference
+from tests.python import dlpack_library, reference
 from tests.python.packed import LENGTHS, crosses, packed, paged
 from tests.python.shader_devices import CHECKED, SCHEDULES, STRICT, shader_device
 
@@ -166,6 +166,17 @@ def test_starts_of_any_integers(rng, kind, device):
     starts = [tuple(s) if kind is tuple else s for s in starts]
     found = pyfa.attention_varlen(*batch[:3], *starts, return_lse=True, device=device)
     assert_same(found, attend(batch, device))
+
+
+def test_tensors_of_other_libraries(rng, device):
+    batch = packed(rng, ((9, 20), (33, 40)))
+    tensors = [dlpack_library.Tensor(x) for x in batch]
+    found = pyfa.attention_varlen(*tensors, return_lse=True, device=device)
+    assert all(type(x) is dlpack_library.Tensor for x in found)
+    assert_same([np.from_dlpack(x) for x in found], attend(batch, device))
+    tensors[3] = dlpack_library.Unexportable(batch.q_starts)
+    with pytest.raises(pyfa.InvalidArgumentError, match="q_starts: expected integers in 1 dimensions, in CPU memory"):
+        pyfa.attention_varlen(*tensors, device=device)
 
 
 def test_pages_may_be_shared(rng, device):

@@ -143,11 +143,11 @@ struct Prefill {
       const int64_t key = block * block_keys, index = block - share.first_block;
       const int keys = one.keys - key < block_keys ? int(one.keys - key) : block_keys;
       const char *rows[block_keys];
-      for (int i = 0; i < keys; i++) rows[i] = one.key_row(one.v, batch, head, key + i);
+      one.find_keys(one.v, batch, head, key, keys, rows);
       base[share.value_bytes + share.key_bytes + index] = pack_values<elem, arithmetic>(
           rows, one.head_dim, keys, reinterpret_cast<uint32_t *>(base) + index * value_words);
       if (packs_keys) {
-        for (int i = 0; i < keys; i++) rows[i] = one.key_row(one.k, batch, head, key + i);
+        one.find_keys(one.k, batch, head, key, keys, rows);
         pack_keys<elem, arithmetic>(
             rows, one.head_dim, keys,
             base + share.value_bytes + index * block_keys * packed_key_bytes<arithmetic>(one.head_dim));

@@ -93,10 +93,16 @@ struct PrefillProblem {
     return one;
   }
 
-  /// A key's row of K or V.
-  const char *key_row(const Operand &rows, int64_t batch, int64_t head, int64_t key) const {
-    if (page_size == 0) return rows.at(batch, head, key);
-    return rows.at(own->page(key / page_size), head, key % page_size);
+  /// Where `count` keys' rows of K or V are, from `key` on.
+  void find_keys(const Operand &all, int64_t batch, int64_t head, int64_t key, int count, const char **rows) const {
+    if (page_size == 0) {
+      const char *const first = all.at(batch, head, key);
+      for (int i = 0; i < count; i++) rows[i] = first + i * all.strides[2];
+      return;
+    }
+    for (int i = 0; i < count; i++) {
+      rows[i] = all.at(own->page((key + i) / page_size), head, (key + i) % page_size);
+    }
   }
 };
 

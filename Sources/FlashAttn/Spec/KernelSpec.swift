@@ -37,7 +37,8 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
       }
       requirements.append(
         Plan.Operand(
-          name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: present,
+          name: operand.name, access: operand.access, dtypes: present ? operand.dtype.choices(problem) : [],
+          isPresent: present,
           byteCount: present ? try operand.byteCount(sizes, operation) : 0,
           shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
     }
@@ -47,7 +48,9 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
       constants: constants.compactMap { rule in
         rule.value(problem, tile).map { Plan.Constant(name: rule.name, index: rule.index, value: $0) }
       },
-      blocks: blocks.filter { $0.isPresent(problem) }.map { Plan.Block(slot: $0.slot, bytes: $0.bytes(problem, tile)) },
+      blocks: blocks.compactMap { block in
+        block.isPresent(problem) ? Plan.Block(slot: block.slot, bytes: block.bytes(problem, tile)) : nil
+      },
       bindings: bindings, launch: launch(problem, tile))
     return Plan(operation: operation, operands: requirements, steps: [.run(pass)])
   }
