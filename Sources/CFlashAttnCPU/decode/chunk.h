@@ -160,7 +160,21 @@ struct DecodeTasks {
   FA_METHOD ChunkResult &result(uint64_t task) const {
     return *reinterpret_cast<ChunkResult *>(memory + query_bytes() + task * result_bytes());
   }
-  FA_METHOD uint64_t scratch_bytes() const { return query_bytes() + task_count() * result_bytes(); }
+
+  /// Whether runs of rows are too short to be worked on where they are.
+  FA_METHOD bool collects_rows() const { return problem.pages.table != nullptr && problem.pages.page_size < row_block; }
+  /// Room for a block's rows of K or V, which a worker has to itself.
+  FA_METHOD uint64_t block_bytes() const {
+    const DecodeProblem &p = problem;
+    const int64_t k = p.k.format->row_bytes(p.head_dim), v = p.v.format->row_bytes(p.head_dim);
+    return collects_rows() ? row_block * uint64_t(k > v ? k : v) : 0;
+  }
+  FA_METHOD char *block(uint32_t worker) const {
+    return collects_rows() ? memory + query_bytes() + task_count() * result_bytes() + worker * block_bytes() : nullptr;
+  }
+  FA_METHOD uint64_t scratch_bytes() const {
+    return query_bytes() + task_count() * result_bytes() + problem.executor->workers * block_bytes();
+  }
 };
 
 /// Norms of `count` rows, each `step` after the last, times the side's factor; `halves` for each row.
@@ -189,6 +203,7 @@ struct Chunk {
   bool pairs;
   const float *queries;
   const KeyRows &rows;
+  char *collected;  ///< null: rows are worked on where they are
   ChunkResult &result;
   struct {
     float slope;
@@ -204,9 +219,11 @@ struct Chunk {
   FA_METHOD void attend_block(int64_t key, int keys, int first, int count) {
     const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
     const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
+    if (collected != nullptr) dot(collect(p.k, key, keys), 0, first, count, k_halves);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
-      dot(run, at, first, count, k_halves);
+      if (collected == nullptr) dot(rows_of(p.k, run), at, first, count, k_halves);
+      read_norms(p.k, run.row, rows.step, k_halves, run.count, k_norms, at);
       if (v_halves > 0) read_norms(p.v, run.row, rows.step, v_halves, run.count, v_norms, at);
       at += run.count;
     }
@@ -215,9 +232,10 @@ struct Chunk {
       decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, bias, keys,
                                weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
     }
+    if (collected != nullptr) return gather(collect(p.v, key, keys), 0, first, count, v_halves);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
-      gather(run, at, first, count, v_halves);
+      gather(rows_of(p.v, run), at, first, count, v_halves);
       for (int c = first; c < first + count; c++) decay[c] = 1.0f;
       at += run.count;
     }
@@ -225,20 +243,17 @@ struct Chunk {
 
  private:
   /// Scores of keys that lie one after the other, from key `at` of the block on.
-  FA_METHOD void dot(RowRun run, int at, int first, int count, int halves) {
-    const RowRange range = rows_of(p.k, run);
+  FA_METHOD void dot(const RowRange &range, int at, int first, int count, int halves) {
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     for (int h = 0; h < parts; h++) {
       const DotsPass dots = pairs ? pair_dots(log2_up(count)) : passes[int(p.k.format->rows)].dots[log2_up(count)];
       dots(range, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (pairs ? 2 : 1),
            scores[h][first] + at);
     }
-    read_norms(p.k, run.row, rows.step, halves, run.count, k_norms, at);
   }
 
   /// Adds the weighted values of those keys.
-  FA_METHOD void gather(RowRun run, int at, int first, int count, int halves) {
-    const RowRange range = rows_of(p.v, run);
+  FA_METHOD void gather(const RowRange &range, int at, int first, int count, int halves) {
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     // Columns that do not attend must not see these values, not even with a weight of 0.
     const bool all = count == columns;
@@ -253,13 +268,25 @@ struct Chunk {
     }
   }
 
+  /// Brings the rows of `keys` keys from `key` on together.
+  FA_METHOD RowRange collect(const CacheSide &side, int64_t key, int keys) const {
+    const int64_t bytes = side.format->row_bytes(p.head_dim);
+    for (int at = 0; at < keys;) {
+      const RowRun run = rows.run(key + at, keys - at);
+      for (int i = 0; i < run.count; i++, at++) {
+        __builtin_memcpy(collected + at * bytes, side.data + (run.row + i * rows.step) * bytes, uint64_t(bytes));
+      }
+    }
+    return {side.format, collected, bytes, p.head_dim, keys};
+  }
+
   FA_METHOD RowRange rows_of(const CacheSide &side, RowRun run) const {
     const int64_t bytes = side.format->row_bytes(p.head_dim);
     return {side.format, side.data + run.row * bytes, rows.step * bytes, p.head_dim, run.count};
   }
 };
 
-FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
+FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index, uint32_t worker) {
   const DecodeProblem &p = t.problem;
   const int pass = int(index % t.pass_count);
   const int64_t number = int64_t(index / t.pass_count) % t.chunks;
@@ -283,7 +310,7 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index) {
 
   const int64_t kv_head = int64_t(head) % p.kv_heads;
   const KeyRows rows(p, b, kv_head);
-  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), rows, result, {}, {}, {}, {}, {}, {}};
+  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), rows, t.block(worker), result, {}, {}, {}, {}, {}, {}};
   for (int c = 0; p.slopes != nullptr && c < columns; c++) {
     const int column = pass * most_columns + c;
     const int64_t slope = b * p.slope_stride + kv_head * t.group + column % t.group;

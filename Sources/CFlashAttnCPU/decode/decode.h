@@ -35,8 +35,8 @@ FA_NOINLINE void prepare_queries(void *context, uint64_t index, uint32_t) {
   }
 }
 
-FA_NOINLINE void attend_task(void *context, uint64_t index, uint32_t) {
-  attend_chunk(*static_cast<const DecodeTasks *>(context), index);
+FA_NOINLINE void attend_task(void *context, uint64_t index, uint32_t worker) {
+  attend_chunk(*static_cast<const DecodeTasks *>(context), index, worker);
 }
 
 /// Merges the chunks of a row and writes what the row's output is.
