@@ -14,8 +14,8 @@ from pyfa._cli._errors import CommandError, UsageError
 from pyfa._errors import PyfaError
 from pyfa._shader_file import ShaderFileError
 
-# A command's module has `add_parser(commands)`, which adds a parser of the command's name to argparse's sub-parsers, and
-# `run(options)`, which returns the exit status; what is slow to import it imports in `run`. A parser that sets
+# A command's module has `add_parser(commands)`, which adds a parser of the command's name to argparse's sub-parsers,
+# and `run(options)`, which returns the exit status; what is slow to import it imports in `run`. A parser that sets
 # `takes_rest` gets what no parser knows as `options.rest`.
 MODULES = {
     "info": "pyfa._cli.info",
