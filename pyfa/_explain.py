@@ -155,11 +155,15 @@ class Explanation:
             lines.append("  copies nothing")
         if self.scratch_bytes:
             lines.append(f"  scratch memory: {self.scratch_bytes} bytes")
+        lines += [f"  not {kernels}: {reason}" for kernels, reason in self._reasons()]
+        return "\n".join(lines)
+
+    def _reasons(self) -> list[tuple[str, str]]:
+        """Return the rejected kernels, those of one reason together, and the reason."""
         by_reason: dict[str, list[str]] = {}
         for entry in self.rejected:
             by_reason.setdefault(entry.reason, []).append(entry.kernel)
-        lines += [f"  not {_listed(kernels)}: {reason}" for reason, kernels in by_reason.items()]
-        return "\n".join(lines)
+        return [(_listed(kernels), reason) for reason, kernels in by_reason.items()]
 
 
 def _listed(kernels: list[str]) -> str:

@@ -14,10 +14,16 @@ from pyfa._cli._errors import CommandError, UsageError
 from pyfa._errors import PyfaError
 from pyfa._shader_file import ShaderFileError
 
-# A command is called as its module is. The module has `add_parser(commands)`, which adds a parser of that name to
-# argparse's sub-parsers, and `run(options)`, which returns the exit status; what is slow to import it imports in `run`.
-# A parser that sets `takes_rest` gets what no parser knows as `options.rest`.
-MODULES = ("pyfa._cli.info", "pyfa._cli.explain", "pyfa._cli.bench", "pyfa._cli.demo", "pyfa._cli.metal")
+# A command's module has `add_parser(commands)`, which adds a parser of the command's name to argparse's sub-parsers,
+# and `run(options)`, which returns the exit status; what is slow to import it imports in `run`. A parser that sets
+# `takes_rest` gets what no parser knows as `options.rest`.
+MODULES = {
+    "info": "pyfa._cli.info",
+    "explain": "pyfa._cli.explain",
+    "bench": "pyfa._cli.bench",
+    "demo": "pyfa._cli.demo",
+    "metal": "pyfa._cli.metal",
+}
 
 _EXAMPLES = """examples:
   python -m pyfa info
@@ -49,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {name.rpartition(".")[2]: importlib.import_module(name) for name in MODULES}
+    modules = {command: importlib.import_module(name) for command, name in MODULES.items()}
     for module in modules.values():
         module.add_parser(commands)
     options, rest = parser.parse_known_args(argv)

@@ -124,7 +124,7 @@ def _draw(found: Explanation) -> None:
     columns = ("pass", "kernel", "provider", "threadgroups", "threads", "threadgroup memory", "tile", "constants")
     _output.table("Passes", columns, [_row(number, step) for number, step in enumerate(found.passes, 1)])
     if found.rejected:
-        _output.table("Not used", ("kernel", "reason"), [(entry.kernel, entry.reason) for entry in found.rejected])
+        _output.table("Not used", ("kernel", "reason"), found._reasons())
 
 
 def _row(number: int, step: Pass) -> tuple[str, ...]:
