@@ -17,7 +17,7 @@ from pyfa._info import info
 from pyfa._lm.weights import Weights
 
 COLUMNS = (
-    "codec", "bits/byte", "change", "arg-max changes", "attention cosine", "cache bytes/token", "tokens/s",
+    "codec", "bits/byte", "change", "arg-max changes", "attention cosine", "bytes/token", "tokens/s",
 )  # fmt: skip
 
 
