@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pyfa._cli import _output
 from pyfa._device import default_device
 from pyfa._eval.measure import Advance, Result
 from pyfa._eval.text import Windows
@@ -52,16 +53,7 @@ def print_results(known: dict[str, Any], results: Sequence[Result]) -> None:
         f"that Python {known['python']} has and the model has not seen"
     )
     rows = [_cells(result) for result in results]
-    if sys.stdout.isatty() and importlib.util.find_spec("rich"):
-        _print_rich(rows)
-        return
-    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-    for row in (COLUMNS, *rows):
-        first, *others = (
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join((first, *others)))
+    _output.table("", COLUMNS, rows, range(1, len(COLUMNS)))
 
 
 @contextmanager
@@ -88,16 +80,3 @@ def _cells(result: Result) -> tuple[str, ...]:
         str(result.cache_bytes_per_token),
         f"{result.tokens_per_second:.0f}",
     )
-
-
-def _print_rich(rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console  # noqa: PLC0415  # optional
-    from rich.table import Table  # noqa: PLC0415  # optional
-    from rich.text import Text  # noqa: PLC0415  # optional
-
-    table = Table(pad_edge=False)
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index else "left", style="" if index else "cyan")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(highlight=False).print(table)
