@@ -21,6 +21,7 @@ MODULES = {
     "info": "pyfa._cli.info",
     "explain": "pyfa._cli.explain",
     "bench": "pyfa._cli.bench",
+    "eval": "pyfa._eval.cli",
     "demo": "pyfa._cli.demo",
     "metal": "pyfa._cli.metal",
 }
@@ -29,6 +30,7 @@ _EXAMPLES = """examples:
   python -m pyfa info
   python -m pyfa explain 1x8x128x64 1x2x300x64 --causal
   python -m pyfa bench 1x12x512x64 --dtypes f32,bf16 --peers torch --plot roofline.png
+  python -m pyfa eval --codecs f16,tq8,tq4
   python -m pyfa demo
   python -m pyfa COMMAND --help
 

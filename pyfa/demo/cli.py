@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyfa
+from pyfa._lm._errors import LanguageModelError
 from pyfa.demo._errors import DemoError
 from pyfa.demo.inputs import DEFAULT_SENTENCES, MIN_COSINE, MODEL_PACKAGE
 
@@ -23,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pyfa demo",
         description="Search sentences by meaning. A MiniLM sentence encoder turns each sentence into a vector, every "
         "attention of it going through pyfa.attention; then a query finds the sentences nearest to it. The same run "
-        "repeats the work with attention written in plain NumPy and compares times and answers.",
+        "repeats the work with attention written in plain NumPy and compares times and answers. At the end a small "
+        "language model writes on from a prompt, with keys and values as f16 and quantised to 8 bits.",
         epilog=f"Exit code: 0 if both agree, 1 if an answer or an embedding differs (cosine below {MIN_COSINE}), 2 for "
         "input that cannot be used.",
     )
@@ -36,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     add("--plot", type=Path, metavar="FILE", help="write a similarity plot of the sentences, e.g. similarity.png")
     add("--model", metavar="DIR", help=f"BERT sentence encoder (default: the installed {MODEL_PACKAGE})")
     add("--no-compare", dest="compare", action="store_false", help="do not run plain NumPy attention beside it")
+    add("--weights", type=Path, metavar="FILE", help="language model of bytes, as examples/train_lm.py writes it")
+    add("--no-generate", dest="generate", action="store_false", help="do not let the language model write")
     return root
 
 
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pyfa.demo.run import run  # noqa: PLC0415
 
         return run(arguments)
-    except (DemoError, pyfa.PyfaError) as error:
+    except (DemoError, LanguageModelError, pyfa.PyfaError) as error:
         message = str(error)
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:

@@ -13,9 +13,10 @@ from rich.text import Text
 import pyfa
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pyfa._lm.generate import Continuation
     from pyfa.demo.attend import ComparedAttention
     from pyfa.demo.model import Config
     from pyfa.demo.search import Agreement, Answer
@@ -96,6 +97,31 @@ class Report:
         self._console.print(Text.assemble("pyfa and NumPy ", (word, style)))
         self._console.print(f"  first answers equal: {agreement.equal_answers} of {agreement.queries}")
         self._console.print(f"  least cosine between embeddings: {agreement.min_cosine:.7f} (at least {min_cosine})")
+
+    def written(self, prompt: bytes, texts: Mapping[str, Continuation]) -> None:
+        """Show what a language model wrote with each codec, and whether it is the same."""
+        title = "Text of a small language model of bytes, by codec of its cache"
+        table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+        table.add_column("cache", style="cyan")
+        table.add_column("bytes/token", justify="right")
+        table.add_column("tokens/s", justify="right")
+        table.add_column(f"after {prompt.decode()!r}", ratio=1, overflow="fold")
+        for codec, text in texts.items():
+            rate = (len(text.text) - 1) / text.seconds
+            shown = Text(text.text.decode("utf-8", errors="backslashreplace"))
+            table.add_row(codec, str(text.bytes_per_token), f"{rate:.0f}", shown, end_section=True)
+        self._console.print(table)
+        first, *others = texts.items()
+        for codec, text in others:
+            pairs = zip(text.text, first[1].text, strict=True)
+            equal = next((i for i, (a, b) in enumerate(pairs) if a != b), len(text.text))
+            same = "the same text" if equal == len(text.text) else f"the same for {equal} of {len(text.text)} bytes"
+            self._console.print(f"  {codec} and {first[0]}: {same}")
+
+    def no_weights(self) -> None:
+        """Say that the language model does not write."""
+        note = "No text from a language model: the installed package has no weights; name a file with --weights."
+        self._console.print(Text(note, style="dim"))
 
     def saved(self, path: Path) -> None:
         """Say where the plot is."""

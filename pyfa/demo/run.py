@@ -10,6 +10,7 @@ import numpy as np
 
 from pyfa.demo._errors import DemoError
 from pyfa.demo.attend import ComparedAttention, PyfaAttention
+from pyfa.demo.generation import PROMPT, continuations, writer
 from pyfa.demo.inputs import DEFAULT_QUERIES, MIN_COSINE, model_directory, read_sentences
 from pyfa.demo.model import Attention, Encoder
 from pyfa.demo.report import Report
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises
     ------
-    DemoError
+    DemoError, LanguageModelError
         For input that cannot be used.
     """
     report = Report()
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     queries = _queries(arguments.query)
     directory = model_directory(arguments.model)
     encoder = Encoder.load(directory)
+    model = writer(arguments.weights) if arguments.generate else None
     tokens = tokenize(directory, sentences + queries, encoder.config.max_tokens)
     corpus = Corpus(sentences, queries, tokens)
     report.opening(directory, encoder.config, len(sentences), arguments.dtype)
@@ -80,6 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         save_similarity(arguments.plot, sentences, vectors[:count])
         report.saved(arguments.plot)
+    if model is not None:
+        report.written(PROMPT, continuations(model))
+    elif arguments.generate:
+        report.no_weights()
     return code
 
 

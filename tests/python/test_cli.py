@@ -66,7 +66,7 @@ def test_help_names_every_command_and_has_examples():
     assert "Exit status" in text
 
 
-@pytest.mark.parametrize("command", ["info", "explain", "bench", "metal"])
+@pytest.mark.parametrize("command", ["info", "explain", "bench", "eval", "metal"])
 def test_help_of_commands(command, capsys):
     with pytest.raises(SystemExit) as ended:
         _cli.main([command, "--help"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyfa.demo import cluster, inputs, layers, main, plot, search
+from pyfa.demo import cluster, generation, inputs, layers, main, plot, search
 from pyfa.demo._errors import DemoError
 from pyfa.demo.attend import ComparedAttention, PyfaAttention, numpy_attention
 from pyfa.demo.model import Config, Encoder
@@ -266,31 +266,42 @@ def test_command_prints_answers_and_agrees(small_file, tmp_path, capsys, monkeyp
     assert "first answers equal: 1 of 1" in text
     assert float(re.search(r"least cosine between embeddings: ([0-9.]+)", text)[1]) >= 0.9999
     assert picture.stat().st_size > 10_000
+    assert re.search(r"f16 +│ +4096 │ +[0-9]+ │ ", text)
+    assert re.search(r"tq8 +│ +2112 │ +[0-9]+ │ ", text)
+    assert re.search(r"tq8 and f16: the same", text)
 
 
 def test_command_fails_if_the_answers_differ(small_file, capsys, monkeypatch):
     monkeypatch.setattr(PyfaAttention, "__call__", lambda _self, _layer, _q, _k, v, _mask: -v)
-    assert main(["--sentences", str(small_file)]) == 1
+    assert main(["--sentences", str(small_file), "--no-generate"]) == 1
     assert "pyfa and NumPy DISAGREE" in capsys.readouterr().out
 
 
 def test_command_without_comparison(small_file, capsys):
-    assert main(["--sentences", str(small_file), "--no-compare", "--dtype", "bf16", "--batch-size", "3"]) == 0
+    options = ["--no-compare", "--no-generate", "--dtype", "bf16", "--batch-size", "3"]
+    assert main(["--sentences", str(small_file), *options]) == 0
     text = capsys.readouterr().out
     assert "Nearest sentences" in text
+    assert "language model" not in text
     assert "NumPy" not in text
+
+
+def test_command_without_weights(small_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(generation, "SHIPPED", tmp_path / "none.safetensors")
+    assert main(["--sentences", str(small_file), "--no-compare"]) == 0
+    assert "No text from a language model" in capsys.readouterr().out
 
 
 def test_command_says_what_it_cut(tmp_path, capsys):
     path = tmp_path / "long.txt"
     path.write_text("short\n" + "endless " * 400, encoding="utf-8")
-    assert main(["--sentences", str(path), "--no-compare"]) == 0
+    assert main(["--sentences", str(path), "--no-compare", "--no-generate"]) == 0
     assert "1 text was longer than 256 tokens and cut there" in capsys.readouterr().out
 
 
 def test_module_command_shows_help():
     done = subprocess.run([sys.executable, "-m", "pyfa.demo", "--help"], capture_output=True, text=True, check=True)
-    for option in ("--query", "--sentences", "--top", "--dtype", "--batch-size", "--plot", "--model", "--no-compare"):
+    for option in ("--query", "--sentences", "--top", "--dtype", "--batch-size", "--plot", "--model", "--weights"):
         assert option in done.stdout
     assert done.stderr == ""
 
@@ -308,13 +319,24 @@ def bad_inputs(tmp_path):
         "missing model": (["--model", str(tmp_path / "none")], "none: not a directory"),
         "empty model": (["--model", str(folder)], "config.json: cannot be read"),
         "empty query": (["--query", " "], "--query: expected some text"),
+        "foreign weights": (["--weights", str(blob)], "blob.txt: cannot be read"),
         "plot": (["--no-compare", "--plot", str(tmp_path / "none" / "x.png")], "cannot be written"),
     }
 
 
 @pytest.mark.parametrize(
     "case",
-    ["missing file", "directory", "empty file", "not text", "missing model", "empty model", "empty query", "plot"],
+    [
+        "missing file",
+        "directory",
+        "empty file",
+        "not text",
+        "missing model",
+        "empty model",
+        "empty query",
+        "foreign weights",
+        "plot",
+    ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, case):
     arguments, message = bad_inputs(tmp_path)[case]

@@ -1,0 +1,1 @@
+"""What keeping keys and values in a codec costs a language model."""
