@@ -14,6 +14,7 @@ Examples
 """
 
 from pyfa import metal, ops
+from pyfa._attention_varlen import attention_varlen, explain_varlen
 from pyfa._buffer import Buffer
 from pyfa._capture import Capture, CaptureNode
 from pyfa._counters import Counters, counters, reset_counters
@@ -35,7 +36,6 @@ from pyfa._ffi import library_path, pack_struct
 from pyfa._info import __version__, info, manifest
 from pyfa._pool import BufferPool
 from pyfa.attention import attention, explain
-from pyfa.attention_varlen import attention_varlen, explain_varlen
 from pyfa.kv_cache import KVCache
 
 __all__ = [
