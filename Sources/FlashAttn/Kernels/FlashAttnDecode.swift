@@ -185,7 +185,8 @@ public enum FlashAttnDecode {
       ConstantRule(index: 80, name: "has_alibi") { problem, _ in .bool(problem.alibi != nil) },
     ],
     rules: [
-      .batch(\.keyLengths.count), Rule(check: paging), .sizes(.H, .Hkv, .D, .qL, .cap), .divides(.Hkv, .H), .factor("scale", \.scale),
+      .batch(\.keyLengths.count), Rule(check: paging), .sizes(.H, .Hkv, .D, .qL, .cap), .divides(.Hkv, .H),
+      .factor("scale", \.scale),
       .within("splits", DecodeProblem.workGroups, \.parts), Rule(check: lengths), Rule(check: options),
       Rule(check: entries),
     ],
