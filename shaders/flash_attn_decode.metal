@@ -87,7 +87,7 @@ template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
     constant uchar *signs [[buffer(12), function_constant(own_signs)]],  // D / 8 bytes
     constant fa_decode_pages &paging [[buffer(13), function_constant(in_pages)]],
     device const uint *block_table [[buffer(14), function_constant(in_pages)]],  // [B, pages of a sequence]
-    device const float *slopes [[buffer(15), function_constant(with_alibi)]],  // [H] or [B, H]
+    device const float *alibi [[buffer(15), function_constant(with_alibi)]],  // [H] or [B, H]
     threadgroup float *memory [[threadgroup(0)]],
     uint3 group [[threadgroup_position_in_grid]],  // eight columns, kv head, sequence * splits + split
     ushort simdgroup [[simdgroup_index_in_threadgroup]], ushort simdgroups [[simdgroups_per_threadgroup]],
@@ -170,7 +170,7 @@ template <typename T, int D, int SIMDGROUPS = (D > 128 ? 4 : 8)>
       own_sinks[e] = sinks[query.head];
     }
     if (with_alibi) {
-      bias.slopes[e] = slopes[ulong(sequence) * params.slope_stride + query.head];
+      bias.slopes[e] = alibi[ulong(sequence) * params.slope_stride + query.head];
       bias.positions[e] = int(kv_len - params.q_len + query.token);
     }
   }

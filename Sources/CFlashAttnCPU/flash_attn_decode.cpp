@@ -24,7 +24,7 @@ enum Slot {
   SIGNS = 12,
   PAGING = 13,
   BLOCK_TABLE = 14,
-  SLOPES = 15
+  SLOPES = 15  // of ALiBi
 };
 enum { V_FORMAT = 71, HAS_SOFTCAP = 74, HAS_WINDOW = 75, RING = 76, UNDO = 77, ROTATE_Q = 78, PAGES = 79, ALIBI = 80 };
 
@@ -44,7 +44,7 @@ const sm_argument arguments[] = {
     {"signs", SIGNS, SM_READ, 0, HAS_SIGNS},
     {"paging", PAGING, SM_READ, sizeof(fa_decode_pages), PAGES},
     {"block_table", BLOCK_TABLE, SM_READ, 0, PAGES},
-    {"slopes", SLOPES, SM_READ, 0, ALIBI},
+    {"alibi", SLOPES, SM_READ, 0, ALIBI},
 };
 const sm_argument merge_arguments[] = {
     {"params", PARAMS, SM_READ, sizeof(fa_decode_params), SM_ALWAYS},
@@ -209,7 +209,7 @@ const char *run_decode(const DecodeKernel &kernel, const sm_dispatch &dispatch) 
   if (slots.constant(ALIBI)) {
     problem.slope_stride = params.slope_stride;
     problem.slopes =
-        slots.bind(SLOPES, "slopes", product(product(params.batch - 1, params.slope_stride) + params.heads, 4));
+        slots.bind(SLOPES, "alibi", product(product(params.batch - 1, params.slope_stride) + params.heads, 4));
   }
   problem.partials.splits = 1;
   if (params.splits > 1) {

@@ -243,7 +243,7 @@ def cut_short(monkeypatch, slot):
 
 @pytest.mark.parametrize(
     ("slot", "name"),
-    [(2, "K"), (3, "K_norms"), (4, "V"), (5, "V_norms"), (14, "block_table"), (15, "slopes")],
+    [(2, "K"), (3, "K_norms"), (4, "V"), (5, "V_norms"), (14, "block_table"), (15, "alibi")],
 )
 def test_short_buffers_of_pages(monkeypatch, slot, name):
     cut_short(monkeypatch, slot)
