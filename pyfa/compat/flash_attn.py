@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from pyfa import attention, attention_varlen
 from pyfa._errors import invalid
 from pyfa._ffi import integer
-from pyfa.attention import attention
-from pyfa.attention_varlen import attention_varlen
 from pyfa.compat import _kv_append
 from pyfa.compat._arrays import integers, like, rows, view
 from pyfa.compat._calls import call, no_dropout, refuse
