@@ -9,8 +9,9 @@ namespace fa::FA_ISA {
 /// Below this many multiplications and additions, waking another worker takes longer than it saves.
 constexpr double parallel_threshold = 1 << 22;
 
-/// Packed K and V of some kv heads are held at a time, no more than this unless one alone needs it.
-constexpr uint64_t packed_limit = 64 << 20;
+/// Packed K and V of some kv heads are held at a time, so much for each worker that its core's cache may still have them
+/// when they are attended; more if one head alone needs it.
+constexpr uint64_t packed_share = 1 << 20;
 
 /// Blocks of keys one packing task takes.
 constexpr int64_t pack_blocks = 8;
@@ -205,7 +206,8 @@ struct Prefill {
     const uint64_t memory_bytes = worker_bytes * uint64_t(parallel ? executor.workers : 1);
 
     count_shares();
-    const uint64_t most = largest_unit > packed_limit ? largest_unit : packed_limit;
+    const uint64_t share = packed_share * uint64_t(parallel ? executor.workers : 1);
+    const uint64_t most = largest_unit > share ? largest_unit : share;
     const uint64_t bytes = memory_bytes + (total.bytes < most ? total.bytes : most);
     memory = static_cast<char *>(executor.scratch(executor.self, bytes));
     if (memory == nullptr) {
