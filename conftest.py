@@ -8,9 +8,8 @@ import pytest
 import pyfa
 
 # Adapters are imported where the library is that they adapt to.
-collect_ignore_glob = [
-    f"pyfa/compat/{name}/*" for name in ("transformers",) if find_spec(name) is None or find_spec("torch") is None
-]
+NEEDS = {"pyfa/compat/torch.py": ("torch",), "pyfa/compat/transformers/*": ("torch", "transformers")}
+collect_ignore_glob = [pattern for pattern, libraries in NEEDS.items() if not all(map(find_spec, libraries))]
 
 
 @pytest.fixture(autouse=True)
