@@ -10,7 +10,7 @@ import ctypes
 import math
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,11 @@ class SupportsDLPack(Protocol):
         """Name the device its memory is on."""
 
 
+def is_tensor(thing: object) -> TypeGuard[SupportsDLPack]:
+    """Tell whether something follows the protocol; asking `typing` takes as long as the whole import."""
+    return hasattr(thing, "__dlpack__") and hasattr(thing, "__dlpack_device__")
+
+
 class Imported(NamedTuple):
     """A tensor's memory; valid while ``capsule`` lives."""
 
@@ -68,7 +73,7 @@ def _struct(capsule: object) -> tuple[CData, bool]:
     address = ffi.cast("void *", _capsule_pointer(capsule, name))
     if name == b"dltensor_versioned":
         versioned = ffi.cast("pyfa_dl_versioned *", address)
-        return ffi.addressof(versioned, "tensor"), bool(versioned.flags & _READ_ONLY)
+        return versioned.tensor, bool(versioned.flags & _READ_ONLY)
     return ffi.cast("pyfa_dl_tensor *", address), False
 
 

@@ -103,7 +103,7 @@ def fill(
                 # Much the cheapest way to the address, but the buffer protocol has no bfloat16.
                 pointer = _from_buffer(tensor.view(_dtypes.UINT16) if struct.dtype == _BF16 else tensor)
             imported = None
-        elif isinstance(tensor, _dlpack.SupportsDLPack) and not isinstance(tensor, np.ndarray):
+        elif _dlpack.is_tensor(tensor) and not isinstance(tensor, np.ndarray):
             imported = _dlpack.import_tensor(operation, name, tensor)
             code = _BF16 if imported.code == lib.FA_U16 else imported.code
             read_only = not written or imported.read_only

@@ -74,7 +74,7 @@ def view(operation: str, argument: str, tensor: Any) -> Array:
     found = special(operation, argument, tensor) if special else None
     if found is not None:
         return found
-    if not isinstance(tensor, _dlpack.SupportsDLPack):
+    if not _dlpack.is_tensor(tensor):
         kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
         raise invalid(operation, argument, "a NumPy array or a DLPack tensor", kind)
     source = _dlpack.import_tensor(operation, argument, tensor)
