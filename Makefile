@@ -92,6 +92,7 @@ wheel: $(VENV)/.have-wheel lib ## Build the wheel and the source archive into di
 test: ## Run every test and show the totals
 	@mkdir -p build
 	$(MAKE) test-swift
+	$(MAKE) test-examples
 	$(MAKE) test-py
 	@echo "Swift:  $$(grep -E 'Executed [0-9]+ tests' build/test-swift.log | tail -n 1 | sed 's/^[[:space:]]*//')"
 	@echo "Python: $$(tail -n 1 build/test-py.log | sed 's/=//g; s/^[[:space:]]*//')"
