@@ -16,6 +16,7 @@ from pyfa._bench.peak import Peak
 
 _READ_BYTES = 256 << 20  # more than any processor's own memory
 _TURNS = 5
+_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def measure(dtypes: list[str], isa: str, threads: int) -> Roof:
                 call = peak.call(dtype)
                 if call is None:
                     continue
-                for _ in range(_TURNS):
+                end = perf_counter() + _SECONDS  # the first calls find cores asleep
+                while perf_counter() < end:
                     call()
                 rates[dtype] = peak.best(dtype) or 0.0
     return Roof(rates, _reading(threads))
