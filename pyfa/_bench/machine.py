@@ -29,18 +29,16 @@ class Roof:
 
 def measure(dtypes: list[str], isa: str, threads: int) -> Roof:
     """Measure; operations where there is a C compiler and a loop for the instruction set."""
-    rates = {}
+    rates: dict[str, float] = {}
     if os.environ.get("CC") or shutil.which("clang") or shutil.which("cc"):
         with tempfile.TemporaryDirectory() as directory:
             peak = Peak(Path(directory), isa, threads)
             for dtype in dtypes:
                 call = peak.call(dtype)
-                if call is None:
-                    continue
                 end = perf_counter() + _SECONDS  # the first calls find cores asleep
-                while perf_counter() < end:
+                while call is not None and perf_counter() < end:
                     call()
-                rates[dtype] = peak.best(dtype) or 0.0
+            rates = {dtype: rate for dtype in dtypes if (rate := peak.best(dtype))}
     return Roof(rates, _reading(threads))
 
 

@@ -48,13 +48,17 @@ def roofline(path: Path, results: Sequence[Result], roof: Roof) -> None:
             )
     intensities = [result.problem.flops / result.problem.bytes for result in results]
     low, high = min(intensities) / 3, max(intensities) * 3
-    for dtype, limit in sorted(roof.gflops.items(), key=lambda item: item[1]):
+    dtypes: dict[int, list[str]] = {}  # those of one arithmetic have one roof
+    for dtype, rate in roof.gflops.items():
+        dtypes.setdefault(round(rate), []).append(dtype)
+    for limit, names in sorted(dtypes.items()):
         ridge = limit / roof.gb_s
         xs = sorted({low, min(max(ridge, low), high), high})
         axes.plot(xs, [min(limit, x * roof.gb_s) for x in xs], color="#8b95a1", linewidth=1.2, zorder=0)
+        text = f"{', '.join(names)}: {limit} GF/s"
         axes.annotate(
-            f"{dtype}: {limit:.0f} GF/s", (high, min(limit, high * roof.gb_s)), (-4, 4), textcoords="offset points",
-            ha="right", fontsize=8, color="#5c6670",
+            text, (high, min(limit, high * roof.gb_s)), (-4, 4), textcoords="offset points", ha="right", fontsize=8,
+            color="#5c6670",
         )  # fmt: skip
     if not roof.gflops:
         axes.plot([low, high], [low * roof.gb_s, high * roof.gb_s], color="#8b95a1", linewidth=1.2, zorder=0)
