@@ -11,9 +11,14 @@ extension AttentionVarlen {
     let batch = given.batch
     self.init(
       q: try tensor(given.q, "q"), k: try tensor(given.k, "k"), v: try tensor(given.v, "v"),
-      o: try tensor(given.o, "o"), queryStarts: try perSequence(given.q_starts, batch, extra: 1, operation, "q_starts"))
-    if given.k_starts != nil { keyStarts = try perSequence(given.k_starts, batch, extra: 1, operation, "k_starts") }
-    if given.kv_lens != nil { keyLengths = try perSequence(given.kv_lens, batch, operation, "kv_lens") }
+      o: try tensor(given.o, "o"),
+      queryStarts: try counts(given.q_starts, batch, extra: 1, most: mostPackedSequences, operation, "q_starts"))
+    if given.k_starts != nil {
+      keyStarts = try counts(given.k_starts, batch, extra: 1, most: mostPackedSequences, operation, "k_starts")
+    }
+    if given.kv_lens != nil {
+      keyLengths = try counts(given.kv_lens, batch, most: mostPackedSequences, operation, "kv_lens")
+    }
     if given.block_table != nil {
       let table = try blockTable(given.block_table, batch, given.pages_per_sequence, operation)
       pages = Pages(table: table, columns: Int(given.pages_per_sequence))
@@ -28,16 +33,8 @@ extension AttentionVarlen {
   }
 }
 
-/// A caller's numbers, one for each sequence and `extra` ones.
-func perSequence(
-  _ pointer: UnsafePointer<Int64>?, _ batch: Int64, extra: Int = 0, _ operation: String, _ argument: String
-) throws(FAError) -> [Int] {
-  guard (1..<Int64(Int32.max)).contains(batch) else {
-    throw .refused(operation, "batch", expected: "1 to \(Int32.max - 1)", got: "\(batch)")
-  }
-  guard let pointer else { throw .null(operation, argument) }
-  return (0..<Int(batch) + extra).map { Int(pointer[$0]) }
-}
+/// Starts have one more entry than sequences.
+let mostPackedSequences = Int(Int32.max) - 1
 
 /// A caller's entries of `columns` pages for each sequence.
 func blockTable(

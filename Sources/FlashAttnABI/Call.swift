@@ -59,6 +59,18 @@ func elements<Element>(
   return UnsafeBufferPointer(start: pointer, count: Int(count))
 }
 
+/// A caller's numbers, one for each of up to `most` sequences, and `extra` ones behind them.
+func counts(
+  _ pointer: UnsafePointer<Int64>?, _ batch: Int64, extra: Int = 0, most: Int = 1024, _ operation: String,
+  _ argument: String
+) throws(FAError) -> [Int] {
+  guard (1...Int64(most)).contains(batch) else {
+    throw .refused(operation, "batch", expected: "1 to \(most)", got: "\(batch)")
+  }
+  guard let pointer else { throw .null(operation, argument) }
+  return (0..<Int(batch) + extra).map { Int(pointer[$0]) }
+}
+
 func shape(_ sizes: UnsafePointer<Int64>?, _ rank: Int32, _ operation: String) throws(FAError) -> [Int] {
   guard (1...Int32(maximumRank)).contains(rank) else {
     throw .refused(operation, "rank", expected: "1 to \(maximumRank)", got: "\(rank)")

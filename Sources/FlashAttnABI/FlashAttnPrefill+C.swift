@@ -49,9 +49,15 @@ extension FlashAttnPrefill.Sequences {
   fileprivate init?(_ given: fa_flash_attn_prefill_problem, _ operation: String) throws(FAError) {
     self.init()
     let batch = given.batch
-    if given.q_starts != nil { queryStarts = try perSequence(given.q_starts, batch, extra: 1, operation, "q_starts") }
-    if given.k_starts != nil { keyStarts = try perSequence(given.k_starts, batch, extra: 1, operation, "k_starts") }
-    if given.kv_lens != nil { keyLengths = try perSequence(given.kv_lens, batch, operation, "kv_lens") }
+    if given.q_starts != nil {
+      queryStarts = try counts(given.q_starts, batch, extra: 1, most: mostPackedSequences, operation, "q_starts")
+    }
+    if given.k_starts != nil {
+      keyStarts = try counts(given.k_starts, batch, extra: 1, most: mostPackedSequences, operation, "k_starts")
+    }
+    if given.kv_lens != nil {
+      keyLengths = try counts(given.kv_lens, batch, most: mostPackedSequences, operation, "kv_lens")
+    }
     if given.block_table != nil {
       pages = FlashAttnPrefill.Pages(
         count: Int(given.pages), size: Int(given.page_size),

@@ -81,16 +81,6 @@ public func fa_kv_encode(
   }
 }
 
-/// One integer for each sequence.
-func counts(
-  _ pointer: UnsafePointer<Int64>?, _ batch: Int64, _ operation: String, _ argument: String
-) throws(FAError) -> [Int] {
-  guard (1...1024).contains(batch) else {
-    throw .refused(operation, "batch", expected: "1 to 1024", got: "\(batch)")
-  }
-  return try elements(pointer, Int32(batch), operation, argument).map { Int($0) }
-}
-
 @c @implementation
 public func fa_kv_decode(
   _ encoder: OpaquePointer!, _ registry: OpaquePointer!, _ problem: UnsafePointer<fa_kv_decode_problem>!,

@@ -3,6 +3,7 @@
 #define FLASH_ATTN_DECODE_H
 
 #include "flash_attn.h"
+#include "flash_attn_prefill.h"  // fa_tensor
 
 #ifdef __cplusplus
 extern "C" {

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 import pyfa
+from pyfa._errors import unsupported
+from pyfa.compat._arrays import without_gradient
 
 from ._states import CachedStates
 
@@ -65,19 +67,19 @@ def attention_forward(
 
     Raises
     ------
-    NotImplementedError
+    UnsupportedError
         Dropout, gradients or attention weights are asked for.
     pyfa.Error
         As `pyfa.attention`: shapes, dtypes or head dimensions it does not have.
     """
+    operation = "attention_forward"
     if dropout:
-        raise NotImplementedError(f"attention_forward: dropout: expected 0, got {dropout}; model.eval() turns it off")
+        raise unsupported(operation, "dropout", "0", str(dropout))
     if options.get("output_attentions"):
-        raise NotImplementedError(
-            "attention_forward: output_attentions: no weights are made; attn_implementation='eager' has them"
-        )
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
-        raise NotImplementedError("attention_forward: there are no gradients: run the model in torch.no_grad()")
+        raise unsupported(operation, "output_attentions", "false, for no weights are made", "true")
+    query, key, value = (
+        without_gradient(operation, *pair) for pair in (("query", query), ("key", key), ("value", value))
+    )
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal) and attention_mask is None
     window = sliding_window if causal else None
     shared: dict[str, Any] = {
