@@ -2,7 +2,7 @@
 #ifndef FA_CPU_CODEC_CODEC_H
 #define FA_CPU_CODEC_CODEC_H
 
-#include "../decode/phases.h"
+#include "../decode/passes.h"
 #include "quantize.h"
 
 namespace fa::FA_ISA {
@@ -100,8 +100,8 @@ FA_INLINE void dequantize_vector(const DequantizeProblem &p, int64_t token, int6
     return;
   }
   const int64_t row = (b * p.heads + head) * p.capacity + slot;
-  const RowPasses &rows = passes[int(p.format->rows)];
-  const Places &places = places_of(rows.order);
+  const RowPasses &rows = passes(p.format->rows, false);
+  const Places &places = places_of(rows.keys);
   alignas(64) float found[most_coordinates], x[most_coordinates];
   rows.expand(*p.format, p.data + row * p.format->row_bytes(p.head_dim), p.head_dim, found);
   for (int e = 0; e < p.head_dim; e++) x[e] = found[places.at[e]];

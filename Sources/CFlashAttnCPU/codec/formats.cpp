@@ -9,6 +9,27 @@
 namespace fa {
 namespace {
 
+/// To nearest, ties to even.
+uint16_t bf16_of(float x) {
+  uint32_t word;
+  std::memcpy(&word, &x, sizeof word);
+  return uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);
+}
+
+/// Bytes of bf16 to look up by codes.
+struct alignas(64) PairPlanes {
+  uint8_t bytes[2][128];
+
+  /// Entry i is of from[i mod count].
+  PairPlanes(const float *from, int count) {
+    for (int i = 0; i < 128; i++) {
+      const uint16_t half = bf16_of(from[i % count]);
+      bytes[0][i] = uint8_t(half);
+      bytes[1][i] = uint8_t(half >> 8);
+    }
+  }
+};
+
 /// A table as the kernels want it.
 template <int bits>
 struct alignas(64) Table {
@@ -17,8 +38,10 @@ struct alignas(64) Table {
   float centroids[repeated];
   float tree[size + 16];
   uint8_t planes[4][128];
+  PairPlanes pairs;
 
-  Table(const float (&from)[size], const float (&boundaries)[size - 1]) : tree() {
+  Table(const float (&from)[size], const float (&boundaries)[size - 1])
+      : tree(), pairs(size > 128 ? from + size / 2 : from, size > 128 ? size / 2 : size) {
     for (int level = 0; level < bits; level++) {
       const int step = size >> (level + 1);
       for (int i = 0; i < 1 << level; i++) tree[(1 << level) + i] = boundaries[(2 * i + 1) * step - 1];
@@ -32,10 +55,23 @@ struct alignas(64) Table {
   }
 };
 
+/// Of the codes of q8 without their signs, by their low 7 bits.
+struct Magnitudes {
+  float values[128];
+  PairPlanes pairs;
+  Magnitudes() : values(), pairs((fill(), values), 128) {}
+
+ private:
+  void fill() {
+    for (int i = 0; i < 128; i++) values[i] = float(i);
+  }
+};
+
 template <int bits>
 KvFormat coded(RowFormat rows, int packed, int version, const Table<bits> &table,
                const float (&boundaries)[(1 << bits) - 1]) {
-  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0]};
+  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0],
+          table.pairs.bytes[0]};
 }
 
 }  // namespace
@@ -58,10 +94,11 @@ const KvFormat *kv_format(int32_t id) {
   FA_CODED(tq_hb6, 6, byte6, 8, 1)
   FA_CODED(tq_hb8, 8, tq8, 8, 1)
 #undef FA_CODED
-  static const KvFormat f32 = {RowFormat::f32, 0, 32, 0, nullptr, nullptr, nullptr, nullptr};
-  static const KvFormat f16 = {RowFormat::f16, 0, 16, 0, nullptr, nullptr, nullptr, nullptr};
-  static const KvFormat bf16 = {RowFormat::bf16, 0, 16, 0, nullptr, nullptr, nullptr, nullptr};
-  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr, nullptr};
+  static const KvFormat f32 = {RowFormat::f32, 0, 32, 0};
+  static const KvFormat f16 = {RowFormat::f16, 0, 16, 0};
+  static const KvFormat bf16 = {RowFormat::bf16, 0, 16, 0};
+  static const Magnitudes magnitudes;
+  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr, nullptr, magnitudes.pairs.bytes[0]};
   switch (id) {
     case FA_KV_F32:
       return &f32;

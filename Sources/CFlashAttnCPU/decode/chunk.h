@@ -140,11 +140,9 @@ struct DecodeTasks {
   }
   FA_METHOD uint64_t task_count() const { return task(uint64_t(problem.batch) * problem.kv_heads, 0, 0); }
 
-  /// Whether queries are kept as bf16, for keys that are.
-  FA_METHOD bool pairs() const {
-    const DecodeProblem &p = problem;
-    return has_bf16_dot && p.q.elem == Elem::bf16 && p.rotate_q == nullptr && p.k.format->rows == RowFormat::bf16;
-  }
+  /// Whether queries are multiplied with keys, and weights with values, as bf16.
+  FA_METHOD bool key_pairs() const { return in_pairs(problem.k.format->rows, problem.q.elem); }
+  FA_METHOD bool value_pairs() const { return in_pairs(problem.v.format->rows, problem.q.elem); }
 
   /// Columns of zeros follow, so that any range of columns can be rounded up.
   FA_METHOD uint64_t query_floats() const { return uint64_t(padded + 4) * problem.head_dim; }
@@ -162,7 +160,12 @@ struct DecodeTasks {
   }
 
   /// Whether runs of rows are too short to be worked on where they are.
-  FA_METHOD bool collects_rows() const { return problem.pages.table != nullptr && problem.pages.page_size < row_block; }
+  FA_METHOD bool has_short_runs() const { return problem.pages.table != nullptr && problem.pages.page_size < row_block; }
+  /// Whether a block's rows may have to be brought together.
+  FA_METHOD bool collects_rows() const {
+    const bool one_run = problem.pages.table == nullptr && problem.ring_starts == nullptr && problem.ring_start == 0;
+    return has_short_runs() || (value_pairs() && !one_run);
+  }
   /// Room for a block's rows of K or V, which a worker has to itself.
   FA_METHOD uint64_t block_bytes() const {
     const DecodeProblem &p = problem;
@@ -194,21 +197,31 @@ FA_INLINE void read_norms(const CacheSide &side, int64_t row, int64_t step, int 
   }
 }
 
+/// Prefetches the norms that are read after those of a row: too few at a time for a processor to see where they lead.
+FA_INLINE void prefetch_norms(const CacheSide &side, int64_t row, int64_t step, int halves) {
+  const int64_t bytes = halves * (side.norms_f16 ? 2 : 4);
+  if (step != 1) return;
+  for (int64_t line = 0; line < row_block * bytes; line += 64) {
+    __builtin_prefetch(side.norms + (row + row_block) * bytes + line);
+  }
+}
+
 FA_INLINE int log2_up(int n) { return n <= 1 ? 0 : 32 - __builtin_clz(uint32_t(n - 1)); }
 
 /// The state of a task.
 struct Chunk {
   const DecodeProblem &p;
   int columns;
-  bool pairs;
+  bool key_pairs, value_pairs;
   const float *queries;
   const KeyRows &rows;
-  char *collected;  ///< null: rows are worked on where they are
+  bool short_runs;
+  char *collected;  ///< room for rows brought together, if they may have to be
   ChunkResult &result;
   struct {
     float slope;
     int64_t position;
-  } queried[most_columns];  ///< what the columns' bias by distance needs
+  } queried[most_columns] = {};  ///< what the columns' bias by distance needs
   alignas(64) float scores[2][most_columns + 3][column_stride];  // a range of columns is rounded up
   alignas(64) float weights[2][most_columns][column_stride];
   alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
@@ -219,10 +232,12 @@ struct Chunk {
   FA_METHOD void attend_block(int64_t key, int keys, int first, int count) {
     const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
     const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
-    if (collected != nullptr) dot(collect(p.k, key, keys), 0, first, count, k_halves);
+    if (short_runs) dot(collect(p.k, key, keys), 0, first, count, k_halves);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
-      if (collected == nullptr) dot(rows_of(p.k, run), at, first, count, k_halves);
+      prefetch_norms(p.k, run.row, rows.step, k_halves);
+      prefetch_norms(p.v, run.row, rows.step, v_halves);
+      if (!short_runs) dot(rows_of(p.k, run), at, first, count, k_halves);
       read_norms(p.k, run.row, rows.step, k_halves, run.count, k_norms, at);
       if (v_halves > 0) read_norms(p.v, run.row, rows.step, v_halves, run.count, v_norms, at);
       at += run.count;
@@ -230,9 +245,11 @@ struct Chunk {
     for (int c = first; c < first + count; c++) {
       const DistanceBias bias = {queried[c].slope, float(queried[c].position - key)};
       decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, bias, keys,
-                               weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
+                               value_pairs, weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
     }
-    if (collected != nullptr) return gather(collect(p.v, key, keys), 0, first, count, v_halves);
+    // The same keys make pairs wherever they are.
+    const bool apart = short_runs || (value_pairs && rows.run(key, keys).count < keys);
+    if (apart) return gather(collect(p.v, key, keys), 0, first, count, v_halves);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
       gather(rows_of(p.v, run), at, first, count, v_halves);
@@ -246,8 +263,8 @@ struct Chunk {
   FA_METHOD void dot(const RowRange &range, int at, int first, int count, int halves) {
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     for (int h = 0; h < parts; h++) {
-      const DotsPass dots = pairs ? pair_dots(log2_up(count)) : passes[int(p.k.format->rows)].dots[log2_up(count)];
-      dots(range, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (pairs ? 2 : 1),
+      const DotsPass dots = passes(p.k.format->rows, key_pairs).dots[log2_up(count)];
+      dots(range, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (key_pairs ? 2 : 1),
            scores[h][first] + at);
     }
   }
@@ -261,8 +278,10 @@ struct Chunk {
       const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
       const int c = first + done;
       for (int h = 0; h < parts; h++) {
-        passes[int(p.v.format->rows)].gather[size](range, h * units / parts, (h + 1) * units / parts,
-                                                   weights[h][c] + at, decay + c, result.values() + c * p.head_dim);
+        passes(p.v.format->rows, value_pairs)
+            .gather[size](range, h * units / parts, (h + 1) * units / parts,
+                          reinterpret_cast<const char *>(weights[h][c]) + at * (value_pairs ? 2 : 4), decay + c,
+                          result.values() + c * p.head_dim);
       }
       done += 1 << size;
     }
@@ -310,7 +329,8 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index, uint32_t wor
 
   const int64_t kv_head = int64_t(head) % p.kv_heads;
   const KeyRows rows(p, b, kv_head);
-  Chunk chunk = {p, columns, t.pairs(), t.queries(head, pass), rows, t.block(worker), result, {}, {}, {}, {}, {}, {}};
+  Chunk chunk = {p,    columns,           t.key_pairs(),   t.value_pairs(), t.queries(head, pass),
+                 rows, t.has_short_runs(), t.block(worker), result, {}, {}, {}, {}, {}, {}};
   for (int c = 0; p.slopes != nullptr && c < columns; c++) {
     const int column = pass * most_columns + c;
     const int64_t slope = b * p.slope_stride + kv_head * t.group + column % t.group;

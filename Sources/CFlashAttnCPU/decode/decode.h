@@ -14,23 +14,27 @@ namespace fa::FA_ISA {
 FA_NOINLINE void prepare_queries(void *context, uint64_t index, uint32_t) {
   const DecodeTasks &t = *static_cast<const DecodeTasks *>(context);
   const DecodeProblem &p = t.problem;
-  const Places &places = places_of(passes[int(p.k.format->rows)].order);
+  const bool pairs = t.key_pairs();
+  const Places &places = places_of(passes(p.k.format->rows, pairs).keys);
   alignas(64) float x[most_coordinates];
+  alignas(64) uint16_t halves[most_coordinates];
   const int64_t b = int64_t(index) / p.kv_heads, kv_head = int64_t(index) % p.kv_heads;
   for (int pass = 0; pass < t.pass_count; pass++) {
     float *to = t.queries(index, pass);
     __builtin_memset(to, 0, t.query_floats() * sizeof(float));
-    for (int c = 0; c < t.columns_of(pass); c++, to += p.head_dim) {
+    for (int c = 0; c < t.columns_of(pass); c++) {
       const int column = pass * most_columns + c;
       const int64_t head = kv_head * t.group + column % t.group, token = column / t.group;
       const char *from = p.q.data + b * p.q.strides[0] + head * p.q.strides[1] + token * p.q.strides[2];
-      if (t.pairs()) {
-        __builtin_memcpy(t.queries(index, pass) + c * p.head_dim / 2, from, uint64_t(p.head_dim) * 2);
-        continue;
-      }
       read_vector(x, from, p.q.elem, p.head_dim);
       if (p.rotate_q != nullptr) rotate(x, p.head_dim, p.rotate_q);
-      for (int e = 0; e < p.head_dim; e++) to[places.at[e]] = x[e];
+      if (pairs) {
+        uint16_t *column_at = reinterpret_cast<uint16_t *>(to) + c * p.head_dim;
+        write_vector(reinterpret_cast<char *>(halves), x, Elem::bf16, p.head_dim);
+        for (int e = 0; e < p.head_dim; e++) column_at[places.at[e]] = halves[e];
+      } else {
+        for (int e = 0; e < p.head_dim; e++) to[c * p.head_dim + places.at[e]] = x[e];
+      }
     }
   }
 }
@@ -64,7 +68,7 @@ FA_NOINLINE void finish_row(void *context, uint64_t index, uint32_t) {
     sum += result.sum[c] * share;
     add_scaled(gathered, result.values() + c * p.head_dim, share, p.head_dim);
   }
-  const Places &places = places_of(passes[int(p.v.format->rows)].order);
+  const Places &places = places_of(passes(p.v.format->rows, t.value_pairs()).values);
   for (int e = 0; e < p.head_dim; e++) x[e] = gathered[places.at[e]];
   const OutputRow row = {int64_t(index), b, head, token};
   if (p.partials.splits > 1) {

@@ -31,17 +31,20 @@ FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 2);
 }
 
+template <RowFormat F>
+constexpr bool is_dense = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::bf16;
 /// Whether a row is read through a table. The next row is then looked up beside this one's products: one after the
 /// other, they would take turns at units of the processor that can work side by side.
 template <RowFormat F>
-constexpr bool looks_up = F != RowFormat::f32 && F != RowFormat::f16 && F != RowFormat::bf16 && F != RowFormat::q8;
+constexpr bool looks_up = !is_dense<F> && F != RowFormat::q8;
 
 /// Keys whose sums are kept in registers together.
-template <RowFormat F>
+template <RowFormat F, typename Dot>
 constexpr int keys_together(int columns) {
-  // Tables of codes take registers, too.
-  const bool bare = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::q8;
-  return columns == 8 ? (bare && vector_registers == 32 ? 2 : 1) : columns == 4 ? 2 : 4;
+  if (columns == 8) return Dot::lean && vector_registers == 32 ? 2 : 1;
+  // Memory delivers long rows best one after the other, if the processor can look ahead to the next one.
+  if (is_dense<F> && VW >= 16) return 1;
+  return columns == 4 ? 2 : 4;
 }
 
 /// Products of float queries, in the order of the rows.
@@ -50,39 +53,22 @@ struct FloatDot : Reader<F> {
   FA_METHOD FloatDot(const KvFormat &format, int head_dim) : Reader<F>(format, head_dim) {}
   typedef vf Unit[4];
   static constexpr int lag = looks_up<F> ? 1 : 0;
+  static constexpr bool lean = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::q8;  ///< of registers
   FA_METHOD void read_unit(const char *row, int u, Unit &x) const { this->template read<0>(row, u, x); }
-  template <int columns>
-  FA_METHOD void add(const Unit &x, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
-    FA_UNROLL
-    for (int v = 0; v < 4; v++) {
-      FA_UNROLL
-      for (int c = 0; c < columns; c++) {
-        acc[c] = fma(x[v], load<vf>(q + c * head_dim + u * unit_size + v * VW), acc[c]);
-      }
-    }
-  }
+  FA_METHOD static vf add(vf x, vf q, vf acc) { return fma(x, q, acc); }
 };
 
-/// Products of bf16 queries with bf16 keys, as both are.
-struct PairDot {
-  FA_METHOD PairDot(const KvFormat &, int) {}
-  typedef vf Unit[2];
-  static constexpr int lag = 0;
-  FA_METHOD void read_unit(const char *row, int u, Unit &x) const {
+/// Adds the products of a unit of a row with that of each column of q.
+template <typename Dot, int columns, int vectors>
+FA_INLINE void add_unit(const vf (&x)[vectors], int u, const float *q, int head_dim, vf (&acc)[columns]) {
+  FA_UNROLL
+  for (int v = 0; v < vectors; v++) {
     FA_UNROLL
-    for (int v = 0; v < 2; v++) x[v] = load<vf>(row + (u * 2 + v) * VW * 4);
-  }
-  template <int columns>
-  FA_METHOD void add(const Unit &x, int u, const float *q, int head_dim, vf (&acc)[columns]) const {
-    FA_UNROLL
-    for (int v = 0; v < 2; v++) {
-      FA_UNROLL
-      for (int c = 0; c < columns; c++) {
-        acc[c] = dot_bf16(acc[c], x[v], load<vf>(q + c * (head_dim / 2) + (u * 2 + v) * VW));
-      }
+    for (int c = 0; c < columns; c++) {
+      acc[c] = Dot::add(x[v], load<vf>(q + c * (head_dim * vectors / 4) + (u * vectors + v) * VW), acc[c]);
     }
   }
-};
+}
 
 /// Adds the products of units [first, last) of some rows.
 template <RowFormat F, typename Dot, int columns, int keys>
@@ -94,7 +80,7 @@ FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int fir
     for (int u = first; u < last; u++) {
       prefetch_unit<F>(row[0], u, key_prefetch);
       dot.read_unit(row[0], u + 1 < last ? u + 1 : u, x[1]);
-      dot.add(x[0], u, q, head_dim, acc[0]);
+      add_unit<Dot>(x[0], u, q, head_dim, acc[0]);
       __builtin_memcpy(x[0], x[1], sizeof x[0]);
     }
     return;
@@ -106,7 +92,7 @@ FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int fir
         prefetch_unit<F>(row[i], u, key_prefetch);
         dot.read_unit(row[i], u, x[i % 2]);
       }
-      if (i >= Dot::lag) dot.add(x[(i - Dot::lag) % 2], u, q, head_dim, acc[i - Dot::lag]);
+      if (i >= Dot::lag) add_unit<Dot>(x[(i - Dot::lag) % 2], u, q, head_dim, acc[i - Dot::lag]);
     }
   }
 }
@@ -116,31 +102,33 @@ FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int fir
 template <RowFormat F, typename Dot, int columns, int keys>
 FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
   const Dot dot(*rows.format, rows.head_dim);
-  alignas(64) float partial[columns][VW][VW];
+  vf partial[columns][VW / 4];
   for (int k0 = 0; k0 < rows.count; k0 += VW) {
-    for (int k1 = 0; k1 < VW; k1 += keys) {
-      const char *row[keys];
-      vf acc[keys][columns];
+    for (int k1 = 0; k1 < VW; k1 += 4) {
+      vf acc[4][columns];
       FA_UNROLL
-      for (int i = 0; i < keys; i++) {
-        const int k = k0 + k1 + i;
-        row[i] = rows.data + (k < rows.count ? k : rows.count - 1) * rows.row_bytes;
+      for (int k2 = 0; k2 < 4; k2 += keys) {
+        const char *row[keys];
+        vf group[keys][columns];
         FA_UNROLL
-        for (int c = 0; c < columns; c++) acc[i][c] = splat(0.0f);
-      }
-      add_units<F>(dot, row, first, last, q, rows.head_dim, acc);
-      FA_UNROLL
-      for (int i = 0; i < keys; i++) {
+        for (int i = 0; i < keys; i++) {
+          const int k = k0 + k1 + k2 + i;
+          row[i] = rows.data + (k < rows.count ? k : rows.count - 1) * rows.row_bytes;
+          FA_UNROLL
+          for (int c = 0; c < columns; c++) group[i][c] = splat(0.0f);
+        }
+        add_units<F>(dot, row, first, last, q, rows.head_dim, group);
         FA_UNROLL
-        for (int c = 0; c < columns; c++) store(partial[c][k1 + i], acc[i][c]);
+        for (int i = 0; i < keys; i++) {
+          FA_UNROLL
+          for (int c = 0; c < columns; c++) acc[k2 + i][c] = group[i][c];
+        }
       }
-    }
-    for (int c = 0; c < columns; c++) {
-      vf lines[VW];
       FA_UNROLL
-      for (int i = 0; i < VW; i++) lines[i] = load<vf>(partial[c][i]);
-      store(sums + c * column_stride + k0, sum_rows(lines));
+      for (int c = 0; c < columns; c++) partial[c][k1 / 4] = sum_four(acc[0][c], acc[1][c], acc[2][c], acc[3][c]);
     }
+    FA_UNROLL
+    for (int c = 0; c < columns; c++) store(sums + c * column_stride + k0, sum_quarters(partial[c]));
   }
 }
 
@@ -180,8 +168,9 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
 
 /// Column c of o = decay[c] times itself + sum over k of weights[c * column_stride + k] times row k, in units [first, last).
 template <RowFormat F, int columns>
-FA_NOINLINE void gather_values(const RowRange &rows, int first, int last, const float *weights, const float *decay,
+FA_NOINLINE void gather_values(const RowRange &rows, int first, int last, const char *from, const float *decay,
                                float *o) {
+  const float *weights = reinterpret_cast<const float *>(from);
   constexpr int vectors = columns * 4 <= most_sums ? 4 : most_sums / columns;
   const Reader<F> reader(*rows.format, rows.head_dim);
   for (int u = first; u < last; u++) {
@@ -207,43 +196,28 @@ FA_NOINLINE void expand_row(const KvFormat &format, const char *row, int head_di
 }
 
 typedef void (*DotsPass)(const RowRange &, int, int, const float *, float *);
+typedef void (*GatherPass)(const RowRange &, int, int, const char *, const float *, float *);
+
+template <RowFormat F, typename Dot, int columns>
+constexpr DotsPass row_dots = key_dots<F, Dot, columns, keys_together<F, Dot>(columns)>;
 
 /// The passes for 1, 2, 4 and 8 columns.
 struct RowPasses {
-  Order order;
-  void (*expand)(const KvFormat &, const char *, int, float *);
+  Order keys, values;  ///< of queries, and of what is gathered
   DotsPass dots[4];
-  void (*gather[4])(const RowRange &, int, int, const float *, const float *, float *);
+  GatherPass gather[4];
+  void (*expand)(const KvFormat &, const char *, int, float *);  ///< in float alone
 };
 
 template <RowFormat F>
 constexpr RowPasses row_passes() {
   return {Reader<F>::order,
-          expand_row<F>,
-          {key_dots<F, FloatDot<F>, 1, keys_together<F>(1)>, key_dots<F, FloatDot<F>, 2, keys_together<F>(2)>,
-           key_dots<F, FloatDot<F>, 4, keys_together<F>(4)>, key_dots<F, FloatDot<F>, 8, keys_together<F>(8)>},
-          {gather_values<F, 1>, gather_values<F, 2>, gather_values<F, 4>, gather_values<F, 8>}};
+          Reader<F>::order,
+          {row_dots<F, FloatDot<F>, 1>, row_dots<F, FloatDot<F>, 2>, row_dots<F, FloatDot<F>, 4>,
+           row_dots<F, FloatDot<F>, 8>},
+          {gather_values<F, 1>, gather_values<F, 2>, gather_values<F, 4>, gather_values<F, 8>},
+          expand_row<F>};
 }
-
-/// Dot products of bf16 queries with bf16 keys; null where there is no instruction for it.
-constexpr DotsPass pair_dots(int log2_columns) {
-  if constexpr (has_bf16_dot) {
-    constexpr DotsPass dots[] = {key_dots<RowFormat::bf16, PairDot, 1, 4>, key_dots<RowFormat::bf16, PairDot, 2, 4>,
-                                 key_dots<RowFormat::bf16, PairDot, 4, 2>, key_dots<RowFormat::bf16, PairDot, 8, 2>};
-    return dots[log2_columns];
-  } else {
-    return log2_columns < 0 ? nullptr : nullptr;
-  }
-}
-
-/// Indexed by RowFormat.
-constexpr RowPasses passes[row_format_count] = {
-    row_passes<RowFormat::f32>(),   row_passes<RowFormat::f16>(), row_passes<RowFormat::bf16>(),
-    row_passes<RowFormat::q8>(),    row_passes<RowFormat::tq2>(), row_passes<RowFormat::tq3>(),
-    row_passes<RowFormat::tq4>(),   row_passes<RowFormat::tq5>(), row_passes<RowFormat::tq6>(),
-    row_passes<RowFormat::tq7>(),   row_passes<RowFormat::tq8>(), row_passes<RowFormat::byte5>(),
-    row_passes<RowFormat::byte6>(),
-};
 
 }  // namespace fa::FA_ISA
 

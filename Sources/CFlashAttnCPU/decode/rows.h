@@ -10,7 +10,7 @@ namespace fa::FA_ISA {
 constexpr int unit_size = 4 * VW;
 
 /// Where the coordinates of a unit are.
-enum class Order { natural, pairs, quads, planes };
+enum class Order { natural, pairs, quads, planes, halves, octets };
 
 /// Place of coordinate `e`.
 FA_INLINE constexpr int place(Order order, int e) {
@@ -24,6 +24,10 @@ FA_INLINE constexpr int place(Order order, int e) {
       return unit + in_unit % 4 * VW + in_unit / 4;
     case Order::planes:
       return unit + in_unit % 16 / 4 * 16 + in_unit / 16 * 4 + in_unit % 4;
+    case Order::halves:
+      return unit + in_unit % 16 / 8 * 32 + in_unit / 16 * 8 + in_unit % 8;
+    case Order::octets:
+      return unit + in_unit / 32 * 32 + in_unit % 8 / 4 * 16 + in_unit % 32 / 8 * 4 + in_unit % 4;
   }
 }
 
@@ -37,7 +41,7 @@ struct Places {
 
 FA_INLINE const Places &places_of(Order order) {
   static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs), Places(Order::quads),
-                                      Places(Order::planes)};
+                                      Places(Order::planes),  Places(Order::halves), Places(Order::octets)};
   return places[int(order)];
 }
 

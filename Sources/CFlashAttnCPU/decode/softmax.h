@@ -5,7 +5,7 @@
 #include "../codec/rotate.h"
 #include "../codec/vectors.h"
 #include "../simd/math.h"
-#include "phases.h"
+#include "passes.h"
 
 namespace fa::FA_ISA {
 
@@ -40,12 +40,21 @@ struct DistanceBias {
   float ahead;  ///< where the query stands, counted from the block's first key
 };
 
+/// Puts down weights from key k on, in the type that values are gathered with.
+FA_INLINE void store_weights(float *weights, int k, vf x, bool in_bf16) {
+  if (in_bf16) {
+    store(reinterpret_cast<uint16_t *>(weights) + k, f32_to_bf16(x));
+  } else {
+    store(weights + k, x);
+  }
+}
+
 /// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
 /// factor of what has been gathered so far.
 FA_NOINLINE float softmax_block(const DecodeProblem &p, float *dots, const float *dots_2, int k_halves,
                                 const float (&k_norms)[2][column_stride], int v_halves,
-                                const float (&v_norms)[2][column_stride], DistanceBias bias, int keys, float *weights,
-                                float *weights_2, float *maximum, float *sum) {
+                                const float (&v_norms)[2][column_stride], DistanceBias bias, int keys, bool in_bf16,
+                                float *weights, float *weights_2, float *maximum, float *sum) {
   vf most = splat(-infinity());
   for (int k = 0; k < keys; k += VW) {
     vf s = load<vf>(dots + k);
@@ -67,8 +76,8 @@ FA_NOINLINE float softmax_block(const DecodeProblem &p, float *dots, const float
   for (int k = 0; k < keys; k += VW) {
     const vf e = exponential(load<vf>(dots + k) - next);
     total += e;
-    store(weights + k, v_halves > 0 ? e * load<vf>(v_norms[0] + k) : e);
-    if (v_halves > 1) store(weights_2 + k, e * load<vf>(v_norms[1] + k));
+    store_weights(weights, k, v_halves > 0 ? e * load<vf>(v_norms[0] + k) : e, in_bf16);
+    if (v_halves > 1) store_weights(weights_2, k, e * load<vf>(v_norms[1] + k), in_bf16);
   }
   *maximum = next;
   *sum = *sum * decay + sum_lanes(total);

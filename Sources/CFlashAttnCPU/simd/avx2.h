@@ -49,12 +49,10 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   }
 }
 
-FA_INLINE vf sum_rows(vf (&rows)[VW]) {
-  __m256 r[4];
-  FA_UNROLL
-  for (int i = 0; i < 4; i++) r[i] = _mm256_hadd_ps(rows[2 * i], rows[2 * i + 1]);
-  const __m256 low = _mm256_hadd_ps(r[0], r[1]), high = _mm256_hadd_ps(r[2], r[3]);
-  return _mm256_permute2f128_ps(low, high, 0x20) + _mm256_permute2f128_ps(low, high, 0x31);
+FA_INLINE vf sum_four(vf a, vf b, vf c, vf d) { return _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d)); }
+
+FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]) {
+  return _mm256_permute2f128_ps(shares[0], shares[1], 0x20) + _mm256_permute2f128_ps(shares[0], shares[1], 0x31);
 }
 
 template <int bits>

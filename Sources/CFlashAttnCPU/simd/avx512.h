@@ -39,6 +39,13 @@ FA_INLINE vf pair_bf16(vf low, vf high) {
   return __builtin_bit_cast(vf, _mm512_permutexvar_epi16(interleave, halves));
 }
 
+FA_INLINE vf interleave_low(vf a, vf b) {
+  return __builtin_bit_cast(vf, _mm512_unpacklo_epi16(__builtin_bit_cast(__m512i, a), __builtin_bit_cast(__m512i, b)));
+}
+FA_INLINE vf interleave_high(vf a, vf b) {
+  return __builtin_bit_cast(vf, _mm512_unpackhi_epi16(__builtin_bit_cast(__m512i, a), __builtin_bit_cast(__m512i, b)));
+}
+
 FA_INLINE vh f32_to_bf16(vf x) { return __builtin_bit_cast(vh, _mm512_cvtneps_pbh(x)); }
 #else
 constexpr bool has_bf16_dot = false;
@@ -78,21 +85,20 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   }
 }
 
-FA_INLINE vf sum_rows(vf (&rows)[VW]) {
-  vf t[8], u[4], w[2];
-  FA_UNROLL
-  for (int i = 0; i < 8; i++) {
-    t[i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]) + _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
-  }
-  FA_UNROLL
-  for (int i = 0; i < 4; i++) {
-    u[i] = _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44) + _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee);
-  }
+FA_INLINE vf sum_four(vf a, vf b, vf c, vf d) {
+  const vf ab = _mm512_unpacklo_ps(a, b) + _mm512_unpackhi_ps(a, b);
+  const vf cd = _mm512_unpacklo_ps(c, d) + _mm512_unpackhi_ps(c, d);
+  return _mm512_shuffle_ps(ab, cd, 0x44) + _mm512_shuffle_ps(ab, cd, 0xee);
+}
+
+FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]) {
+  vf half[2];
   FA_UNROLL
   for (int i = 0; i < 2; i++) {
-    w[i] = _mm512_shuffle_f32x4(u[2 * i], u[2 * i + 1], 0x88) + _mm512_shuffle_f32x4(u[2 * i], u[2 * i + 1], 0xdd);
+    half[i] = _mm512_shuffle_f32x4(shares[2 * i], shares[2 * i + 1], 0x88) +
+              _mm512_shuffle_f32x4(shares[2 * i], shares[2 * i + 1], 0xdd);
   }
-  return _mm512_shuffle_f32x4(w[0], w[1], 0x88) + _mm512_shuffle_f32x4(w[0], w[1], 0xdd);
+  return _mm512_shuffle_f32x4(half[0], half[1], 0x88) + _mm512_shuffle_f32x4(half[0], half[1], 0xdd);
 }
 
 }  // namespace fa::FA_ISA

@@ -90,23 +90,50 @@ FA_INLINE vu spread_fields(const char *part) {
   return __builtin_bit_cast(vu, _mm512_multishift_epi64_epi8(from, fields));
 }
 
-/// 64 codes as bytes, from their parts of 4, 2 and 1 bits. Of those of 7 bits the top one is left out, and those of 6 have
-/// anything above them.
+/// 64 codes of `bits` bits, of which only the top ones are missing.
+template <int bits>
+FA_INLINE vu add_top(vu codes, const char *top) {
+  const __m512i bytes = __builtin_bit_cast(__m512i, codes), bit = _mm512_set1_epi8(1 << (bits - 1));
+  return __builtin_bit_cast(vu, _mm512_mask_add_epi8(bytes, load<uint64_t>(top), bytes, bit));
+}
+
+/// 64 codes as bytes, from their parts of 4, 2 and 1 bits. Of those of 7 bits the top one is left out, and those of 2, 4
+/// and 6 have anything above them.
 template <int packed>
 FA_INLINE vu join_parts(const char *low, const char *middle, const char *top) {
   vu codes;
-  if constexpr (packed == 3) {
+  if constexpr (packed == 2 || packed == 4) {
+    return spread_fields<packed, 0>(low);
+  } else if constexpr (packed == 3) {
     codes = spread_fields<2, 0>(low) & 0x03030303;
   } else if constexpr (packed == 5) {
     codes = spread_fields<4, 0>(low) & 0x0f0f0f0f;
   } else {
     codes = (spread_fields<4, 0>(low) & 0x0f0f0f0f) | (spread_fields<2, 4>(middle) & 0xf0f0f0f0);
   }
-  if constexpr (packed == 3 || packed == 5) {
-    const __m512i bytes = __builtin_bit_cast(__m512i, codes), bit = _mm512_set1_epi8(1 << (packed - 1));
-    codes = __builtin_bit_cast(vu, _mm512_mask_add_epi8(bytes, load<uint64_t>(top), bytes, bit));
-  }
+  if constexpr (packed == 3 || packed == 5) codes = add_top<packed>(codes, top);
   return codes;
+}
+
+/// What makes an index of a code whose top bit is its sign: one product of bits, which flips those below the top one where
+/// that is 0, and sets bit 7 there. Row i of the matrix, in byte 7 - i, has the bits whose parity is bit i of the index.
+constexpr uint64_t index_bits(int bits) {
+  const uint64_t top = uint64_t(1) << (bits - 1);
+  uint64_t matrix = top;  // bit 7
+  for (int i = 0; i < bits - 1; i++) matrix |= (top | uint64_t(1) << i) << (8 * (7 - i));
+  return matrix;
+}
+
+template <int bits>
+FA_INLINE __m512i fold_sign(vu codes) {
+  constexpr uint64_t matrix = index_bits(bits);
+  return _mm512_gf2p8affine_epi64_epi8(__builtin_bit_cast(__m512i, codes), _mm512_set1_epi64(int64_t(matrix)), 0xff);
+}
+
+/// Flips the top bit of each byte where bit 7 of `sign` is set.
+FA_INLINE __m512i flip_signs(__m512i bytes, __m512i sign) {
+  constexpr int flip_where_both = 0x78;  // a ^ (b & c)
+  return _mm512_ternarylogic_epi32(bytes, sign, _mm512_set1_epi8(char(0x80)), flip_where_both);
 }
 
 /// Codes of 6 bits or more; the top one is the sign. A lookup of bytes gives one plane of 64 floats, and interleaving four of those the floats.
@@ -124,10 +151,7 @@ struct PlaneTable {
   /// 64 codes of a byte each, with anything above their bits.
   template <int P, int N>
   FA_METHOD void read(vu codes, vf (&x)[N]) const {
-    // One product of bits: those below the top one are flipped where that is 0, and so is bit 7 set.
-    constexpr uint64_t matrix = index_bits(bits);
-    const __m512i index =
-        _mm512_gf2p8affine_epi64_epi8(__builtin_bit_cast(__m512i, codes), _mm512_set1_epi64(int64_t(matrix)), 0xff);
+    const __m512i index = fold_sign<bits>(codes);
     look_up<P, N>(index, index, x);
   }
 
@@ -140,14 +164,6 @@ struct PlaneTable {
   }
 
  private:
-  /// Row i of the matrix, in byte 7 - i, has the bits whose parity is bit i of the index.
-  static constexpr uint64_t index_bits(int width) {
-    const uint64_t top = uint64_t(1) << (width - 1);
-    uint64_t matrix = top;  // bit 7
-    for (int i = 0; i < width - 1; i++) matrix |= (top | uint64_t(1) << i) << (8 * (7 - i));
-    return matrix;
-  }
-
   /// Entries of the positive half, negated where bit 7 of `sign` is set.
   template <int P, int N>
   FA_METHOD void look_up(__m512i i, __m512i sign, vf (&x)[N]) const {
@@ -158,8 +174,7 @@ struct PlaneTable {
       byte[p] = vectors == 2 ? _mm512_permutex2var_epi8(planes[p][0], i, planes[p][vectors - 1])
                              : _mm512_permutexvar_epi8(i, planes[p][0]);
     }
-    constexpr int flip_where_both = 0x78;  // a ^ (b & c)
-    byte[3] = _mm512_ternarylogic_epi32(byte[3], sign, _mm512_set1_epi8(char(0x80)), flip_where_both);
+    byte[3] = flip_signs(byte[3], sign);
     FA_UNROLL
     for (int h = 0; h < 2; h++) {
       if (N == 2 && h != P) continue;
@@ -168,6 +183,49 @@ struct PlaneTable {
       x[N == 2 ? 0 : 2 * h] = __builtin_bit_cast(vf, _mm512_unpacklo_epi16(low, high));
       x[N == 2 ? 1 : 2 * h + 1] = __builtin_bit_cast(vf, _mm512_unpackhi_epi16(low, high));
     }
+  }
+};
+
+/// Codes of any width, of which 64 become bf16 by two lookups of bytes and interleaving.
+template <int bits>
+struct PairTable {
+  static constexpr int vectors = bits >= 7 ? 2 : 1;
+  __m512i planes[2][vectors];
+
+  FA_METHOD explicit PairTable(const uint8_t *bytes) {
+    FA_UNROLL
+    for (int i = 0; i < 2 * vectors; i++)
+      planes[i / vectors][i % vectors] = load<__m512i>(bytes + (i / vectors * 2 + i % vectors) * 64);
+  }
+
+  /// 64 codes of a byte each, with anything above their bits.
+  FA_METHOD void read(vu codes, vf (&x)[2]) const {
+    if constexpr (bits == 8) {
+      const __m512i index = fold_sign<8>(codes);
+      interleave(look_up(0, index), flip_signs(look_up(1, index), index), x);
+    } else {
+      const __m512i index = __builtin_bit_cast(__m512i, codes);
+      interleave(look_up(0, index), look_up(1, index), x);
+    }
+  }
+
+  /// 64 numbers of 8 bits.
+  FA_METHOD void read_numbers(vu numbers, vf (&x)[2]) const {
+    const __m512i number = __builtin_bit_cast(__m512i, numbers), magnitude = _mm512_abs_epi8(number);
+    // 128 alone has no entry.
+    const __mmask64 most = _mm512_movepi8_mask(magnitude);
+    const __m512i high = _mm512_mask_mov_epi8(look_up(1, magnitude), most, _mm512_set1_epi8(0x43));
+    interleave(look_up(0, magnitude), flip_signs(high, number), x);
+  }
+
+ private:
+  FA_METHOD __m512i look_up(int plane, __m512i index) const {
+    return vectors == 2 ? _mm512_permutex2var_epi8(planes[plane][0], index, planes[plane][vectors - 1])
+                        : _mm512_permutexvar_epi8(index, planes[plane][0]);
+  }
+  FA_METHOD static void interleave(__m512i low, __m512i high, vf (&x)[2]) {
+    x[0] = __builtin_bit_cast(vf, _mm512_unpacklo_epi8(low, high));
+    x[1] = __builtin_bit_cast(vf, _mm512_unpackhi_epi8(low, high));
   }
 };
 #else

@@ -73,6 +73,10 @@ FA_INLINE vf dot_bf16(vf acc, vf a, vf b);
 /// Words of the pairs (low, high), rounded.
 FA_INLINE vf pair_bf16(vf low, vf high);
 
+/// Pairs of a bf16 of a and its neighbour in b: of the first, or of the last, four in each eight.
+FA_INLINE vf interleave_low(vf a, vf b);
+FA_INLINE vf interleave_high(vf a, vf b);
+
 /// Only where has_scale_exp2.
 /// The nearest integers; infinities are their own.
 FA_INLINE vf nearest(vf x);
@@ -94,8 +98,10 @@ FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
 template <int bits>
 FA_INLINE vu count_below(const float *tree, vf y);
 
-/// The sum of each vector's lanes: lane i has that of rows[i].
-FA_INLINE vf sum_rows(vf (&rows)[VW]);
+/// Each group of four lanes has shares of the sums of a's, b's, c's and d's lanes.
+FA_INLINE vf sum_four(vf a, vf b, vf c, vf d);
+/// Such shares put together: lanes 4 i ..< 4 i + 4 have the sums whose shares are in shares[i].
+FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]);
 
 FA_INLINE vf bf16_to_f32(vh x) { return as_float(__builtin_convertvector(x, vu) << 16); }
 
