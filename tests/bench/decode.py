@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DENSE = DTYPES
-FORMATS = (*DENSE, "q8", "tq8", "tq6", "tq5", "tq4", "tq_hb8")
-# Largest difference that rounding explains: Q and O have the type of a dense cache, else float32.
-TOLERANCE = {"f32": 1e-5, "f16": 1e-3, "bf16": 8e-3}
+CODED = ("q8", "tq8", "tq6", "tq5", "tq4", "tq_hb8")
+# Q and O have the type of a dense cache. Of other caches they are bf16, as in a model of that type; of these f32, too.
+F32_QUERIES = {f"{kind}, f32 q": kind for kind in ("tq8", "tq4")}
+FORMATS = (*DENSE, *CODED, *F32_QUERIES)
+# Largest difference that rounding explains.
+TOLERANCE = {"f32": 1e-5, "f16": 1e-3, "bf16": 8e-3} | dict.fromkeys(CODED, 1e-2) | dict.fromkeys(F32_QUERIES, 1e-5)
 # More than the last cache of any machine this is meant for, so that every call reads memory.
 COLD_BYTES = 192 << 20
 STREAM_BYTES = 256 << 20
@@ -46,6 +49,7 @@ class Shape:
 
     def cache_bytes(self, kind: str) -> int:
         """Bytes that a call has to read."""
+        kind = F32_QUERIES.get(kind, kind)
         row = ops.kv_format(kind, self.head_dim)
         norms = 0 if kind in DENSE else 4 * (2 if self.head_dim == 512 and kind == "tq_hb8" else 1)
         return 2 * self.kv_heads * self.length * (row.width * np.dtype(row.dtype).itemsize + norms)
@@ -86,7 +90,7 @@ class Result:
     @property
     def wrong(self) -> list[str]:
         """Formats whose results are not explained by rounding."""
-        return [kind for kind, found in self.difference.items() if not found <= TOLERANCE.get(kind, 1e-5)]
+        return [kind for kind, found in self.difference.items() if not found <= TOLERANCE[kind]]
 
     def record(self) -> dict[str, Any]:
         """Return what the JSON file holds."""
@@ -108,13 +112,14 @@ def measure(shape: Shape, rounds: int, block: float) -> Result:
     rng = np.random.default_rng(0)
     calls: dict[str, Callable[[], object]] = {}
     difference = {}
-    for kind in FORMATS:
+    for name in FORMATS:
+        kind = F32_QUERIES.get(name, name)
         caches = _caches(shape, kind, rng)
-        q = rng.standard_normal((1, shape.heads, 1, shape.head_dim)).astype(DENSE.get(kind, np.float32))
+        q = rng.standard_normal((1, shape.heads, 1, shape.head_dim)).astype(_query_dtype(name))
         query, out = pyfa.Buffer.from_array(q), pyfa.Buffer.zeros(q.shape, q.dtype)
-        calls[kind] = _call(kind, query, out, shape, itertools.cycle(caches))
+        calls[name] = _call(kind, query, out, shape, itertools.cycle(caches))
         _attend(kind, query, out, shape, caches[0])
-        difference[kind] = _difference(out.read(), q, *(_values(kind, cache, shape) for cache in caches[0]))
+        difference[name] = _difference(out.read(), q, *(_values(kind, cache, shape) for cache in caches[0]))
         if kind in DENSE:
             tensors = itertools.cycle([[torch_tensor(data.numpy()) for data, _ in cache] for cache in caches])
             calls |= _torch_calls(kind, torch_tensor(q), shape, tensors)
@@ -159,6 +164,10 @@ def _caches(shape: Shape, kind: str, rng: np.random.Generator) -> list[tuple[Sid
         tuple((pyfa.Buffer.from_array(x), None if n is None else pyfa.Buffer.from_array(n)) for x, n in first)
         for _ in range(copies)
     ]  # type: ignore[misc]
+
+
+def _query_dtype(name: str) -> Any:
+    return np.float32 if name in F32_QUERIES else DENSE.get(name, DENSE["bf16"])
 
 
 def _attend(kind: str, query: pyfa.Buffer, out: pyfa.Buffer, shape: Shape, cache: tuple[Side, Side]) -> None:
