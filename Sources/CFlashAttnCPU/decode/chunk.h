@@ -243,9 +243,16 @@ struct Chunk {
       at += run.count;
     }
     for (int c = first; c < first + count; c++) {
-      const DistanceBias bias = {queried[c].slope, float(queried[c].position - key)};
-      decay[c] = softmax_block(p, scores[0][c], scores[1][c], k_halves, k_norms, v_halves, v_norms, bias, keys,
-                               value_pairs, weights[0][c], weights[1][c], &result.maximum[c], &result.sum[c]);
+      const ColumnBlock block = {{scores[0][c], scores[1][c]},
+                                 k_norms,
+                                 v_norms,
+                                 k_halves,
+                                 v_halves,
+                                 {queried[c].slope, float(queried[c].position - key)},
+                                 keys,
+                                 value_pairs,
+                                 {weights[0][c], weights[1][c]}};
+      decay[c] = softmax_block(p, block, &result.maximum[c], &result.sum[c]);
     }
     // The same keys make pairs wherever they are.
     const bool apart = short_runs || (value_pairs && rows.run(key, keys).count < keys);

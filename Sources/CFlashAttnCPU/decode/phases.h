@@ -12,6 +12,7 @@ constexpr int row_block = 64;  ///< keys worked on together
 constexpr int column_stride =
     row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
 constexpr int key_prefetch = 8192;  ///< bytes ahead
+constexpr int long_row = 512;        ///< bytes
 constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
 
 /// Rows in memory, one after the other.
@@ -39,12 +40,9 @@ template <RowFormat F>
 constexpr bool looks_up = !is_dense<F> && F != RowFormat::q8;
 
 /// Keys whose sums are kept in registers together.
-template <RowFormat F, typename Dot>
+template <typename Dot>
 constexpr int keys_together(int columns) {
-  if (columns == 8) return Dot::lean && vector_registers == 32 ? 2 : 1;
-  // Memory delivers long rows best one after the other, if the processor can look ahead to the next one.
-  if (is_dense<F> && VW >= 16) return 1;
-  return columns == 4 ? 2 : 4;
+  return columns == 8 ? (Dot::lean && vector_registers == 32 ? 2 : 1) : columns == 4 ? 2 : 4;
 }
 
 /// Products of float queries, in the order of the rows.
@@ -132,6 +130,15 @@ FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float
   }
 }
 
+/// Memory delivers long rows best one after the other, if the processor can look ahead to the next one.
+template <RowFormat F, typename Dot, int columns>
+FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
+  if constexpr (is_dense<F> && VW >= 16 && columns < 8) {
+    if (rows.row_bytes >= long_row) return key_dots<F, Dot, columns, 1>(rows, first, last, q, sums);
+  }
+  key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, sums);
+}
+
 template <RowFormat F, int columns, int vectors, int P>
 FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u, const float *weights,
                            const float *decay, float *o) {
@@ -197,9 +204,6 @@ FA_NOINLINE void expand_row(const KvFormat &format, const char *row, int head_di
 
 typedef void (*DotsPass)(const RowRange &, int, int, const float *, float *);
 typedef void (*GatherPass)(const RowRange &, int, int, const char *, const float *, float *);
-
-template <RowFormat F, typename Dot, int columns>
-constexpr DotsPass row_dots = key_dots<F, Dot, columns, keys_together<F, Dot>(columns)>;
 
 /// The passes for 1, 2, 4 and 8 columns.
 struct RowPasses {

@@ -49,39 +49,58 @@ FA_INLINE void store_weights(float *weights, int k, vf x, bool in_bf16) {
   }
 }
 
-/// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
-/// factor of what has been gathered so far.
-FA_NOINLINE float softmax_block(const DecodeProblem &p, float *dots, const float *dots_2, int k_halves,
-                                const float (&k_norms)[2][column_stride], int v_halves,
-                                const float (&v_norms)[2][column_stride], DistanceBias bias, int keys, bool in_bf16,
-                                float *weights, float *weights_2, float *maximum, float *sum) {
-  vf most = splat(-infinity());
-  for (int k = 0; k < keys; k += VW) {
-    vf s = load<vf>(dots + k);
-    if (k_halves > 0) s *= load<vf>(k_norms[0] + k);
-    if (k_halves > 1) s = fma(load<vf>(dots_2 + k), load<vf>(k_norms[1] + k), s);
+/// A block of keys as one column sees it.
+struct ColumnBlock {
+  const float *dots[2];  ///< of each half of the coordinates, if K has two norms a row
+  const float (&k_norms)[2][column_stride];
+  const float (&v_norms)[2][column_stride];
+  int k_halves, v_halves;  ///< norms of a row
+  DistanceBias bias;
+  int keys;
+  bool in_bf16;
+  float *weights[2];  ///< of each half, if V has two norms a row
+};
+
+/// `whole`: there are row_block keys, whose scores stay in registers.
+template <bool whole>
+FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
+  constexpr int most_vectors = row_block / VW;
+  const int vectors = whole ? most_vectors : (block.keys + VW - 1) / VW;
+  vf scores[most_vectors], most = splat(-infinity()), total = splat(0.0f);
+  for (int i = 0; i < vectors; i++) {
+    const int k = i * VW;
+    vf s = load<vf>(block.dots[0] + k);
+    if (block.k_halves > 0) s *= load<vf>(block.k_norms[0] + k);
+    if (block.k_halves > 1) s = fma(load<vf>(block.dots[1] + k), load<vf>(block.k_norms[1] + k), s);
     s *= p.scale;
     if (p.softcap > 0.0f) s = tanh(s / p.softcap) * p.softcap;
-    if (bias.slope != 0.0f) {
-      const vf steps = __builtin_convertvector(lane_index(), vf) + (float(k) - bias.ahead);
-      s -= max(steps, -steps) * bias.slope;
+    if (block.bias.slope != 0.0f) {
+      const vf steps = __builtin_convertvector(lane_index(), vf) + (float(k) - block.bias.ahead);
+      s -= max(steps, -steps) * block.bias.slope;
     }
-    if (k + VW > keys) s = lane_index() < keys - k ? s : splat(-infinity());
-    store(dots + k, s);
+    if (!whole && k + VW > block.keys) s = lane_index() < block.keys - k ? s : splat(-infinity());
+    scores[i] = s;
     most = max(most, s);
   }
   const float next = larger(largest_lane(most), *maximum);
-  const float decay = exponential(*maximum - next);
-  vf total = splat(0.0f);
-  for (int k = 0; k < keys; k += VW) {
-    const vf e = exponential(load<vf>(dots + k) - next);
+  const float decay = next == *maximum ? 1.0f : exponential(*maximum - next);
+  for (int i = 0; i < vectors; i++) {
+    const int k = i * VW;
+    const vf e = exponential(scores[i] - next);
     total += e;
-    store_weights(weights, k, v_halves > 0 ? e * load<vf>(v_norms[0] + k) : e, in_bf16);
-    if (v_halves > 1) store_weights(weights_2, k, e * load<vf>(v_norms[1] + k), in_bf16);
+    store_weights(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e, block.in_bf16);
+    if (block.v_halves > 1) store_weights(block.weights[1], k, e * load<vf>(block.v_norms[1] + k), block.in_bf16);
   }
   *maximum = next;
   *sum = *sum * decay + sum_lanes(total);
   return decay;
+}
+
+/// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
+/// factor of what has been gathered so far.
+FA_NOINLINE float softmax_block(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
+  return block.keys == row_block ? softmax_of<true>(p, block, maximum, sum)
+                                 : softmax_of<false>(p, block, maximum, sum);
 }
 
 }  // namespace fa::FA_ISA
