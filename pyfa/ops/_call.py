@@ -11,7 +11,7 @@ from pyfa._buffer import Buffer
 from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
-from pyfa._ffi import CData, check, choices, ffi, integer
+from pyfa._ffi import CData, check, choices, ffi, integer, lib, result
 from pyfa._handle import live
 from pyfa.ops import _operands
 
@@ -25,15 +25,16 @@ _INTEGERS = ffi.typeof("int64_t[]")
 
 
 class Call:
-    """One operation: an encoder of its own unless one is given, and what it keeps alive."""
+    """One operation: encoded where an encoder is given, else run at once; and what it keeps alive."""
+
+    __slots__ = ("device", "encoder", "kept", "operation", "registry")
 
     def __init__(
         self, operation: str, encoder: CommandEncoder | None, registry: KernelRegistry | None, device: Device | None
     ) -> None:
         self.operation = operation
-        self.encodes_only = encoder is not None
-        self.encoder = encoder or CommandEncoder(device or default_device())
-        self.device = self.encoder.device
+        self.encoder = encoder
+        self.device = encoder.device if encoder is not None else device or default_device()
         self.registry = registry or self.device.registry
         self.kept: list[Buffer | None] = []
 
@@ -56,14 +57,21 @@ class Call:
 
     def __call__(self, function: Any, *arguments: CData) -> None:
         """Encode, and run unless an encoder was given."""
-        check(function(live(self.encoder, self.operation), live(self.registry, self.operation), *arguments))
-        self.encoder.keep(*self.kept)
-        if not self.encodes_only:
-            self.encoder.commit_and_wait()
+        registry = live(self.registry, self.operation)
+        if self.encoder is not None:
+            check(function(live(self.encoder, self.operation), registry, *arguments))
+            self.encoder.keep(*self.kept)
+            return
+        encoder = result("fa_encoder *", lib.fa_encoder_create, live(self.device, self.operation))
+        try:
+            check(function(encoder, registry, *arguments))
+            check(lib.fa_encoder_commit_and_wait(encoder))
+        finally:
+            lib.fa_encoder_release(encoder)
 
     def result(self, buffer: Buffer, given: object, like: Operand) -> Any:
         """Return what was computed, as the caller has its operands."""
-        return buffer if self.encodes_only else _operands.given_back(buffer, given, like)
+        return buffer if self.encoder is not None else _operands.given_back(buffer, given, like)
 
     def attend(
         self,
@@ -79,9 +87,11 @@ class Call:
     ) -> Any:
         """Bind operands by name and run one of the decoding rooms; `sums` are the log-sum-exp, if wanted."""
         for name, operand in {"q": q, **inputs}.items():
-            setattr(buffers, name, self.handle(name, operand))
+            if operand is not None:
+                setattr(buffers, name, self.handle(name, operand))
         for name, buffer in {"o": target, "lse": sums, **scratch}.items():
-            setattr(buffers, name, self.handle(name, buffer, written=True))
+            if buffer is not None:
+                setattr(buffers, name, self.handle(name, buffer, written=True))
         self(function, *arguments, buffers)
         first = self.result(target, out, q)
         return first if sums is None else (first, self.result(sums, None, q))

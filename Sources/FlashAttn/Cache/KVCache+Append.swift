@@ -90,8 +90,6 @@ extension KVCache {
       if half.format.version == 1 {
         jobs += try encodeVersion1(half, tensor, source, state, &work)
       } else {
-        var buffers = ["src": source, "data": half.data]
-        buffers["norms"] = half.norms
         var problem = KvEncode.Problem(
           dtype: tensor.dtype, format: half.format, kvHeads: configuration.kvHeads, headDim: configuration.headDim,
           tokens: count, capacity: state.capacity, positions: state.ends)
@@ -99,7 +97,10 @@ extension KVCache {
         problem.halfNorms = configuration.halfNorms && !half.format.isDense
         problem.seed = half.format.isDense ? 0 : configuration.seed
         problem.strides = Self.strides(tensor)
-        jobs.append(WorkList.Job(plan: try KvEncode.plan(problem).renamed(operation), buffers: buffers))
+        jobs.append(
+          WorkList.Job(
+            plan: try KvEncode.plan(problem, on: device, for: operation),
+            buffers: NamedBuffers([("src", source), ("data", half.data), ("norms", half.norms)])))
       }
     }
     work.add(jobs)
@@ -131,11 +132,11 @@ extension KVCache {
       problem.position = state.ends[sequence]
       problem.ring = configuration.ring
       let slots = sequence * heads * state.capacity
-      var buffers = [
-        "src": try tokens.from(sequence * count * heads * headDim, operation),
-        "packed": try half.data.from(slots * half.format.width(headDim), operation),
-      ]
-      buffers["norms"] = try half.norms?.from(slots * half.format.norms(headDim), operation)
+      let buffers = NamedBuffers([
+        ("src", try tokens.from(sequence * count * heads * headDim, operation)),
+        ("packed", try half.data.from(slots * half.format.width(headDim), operation)),
+        ("norms", try half.norms?.from(slots * half.format.norms(headDim), operation)),
+      ])
       jobs.append(WorkList.Job(plan: try HadamardQuantizeKv.plan(problem).renamed(operation), buffers: buffers))
     }
     return jobs

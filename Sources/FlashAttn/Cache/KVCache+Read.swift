@@ -76,8 +76,10 @@ extension KVCache {
     problem.ring = configuration.ring
     problem.halfNorms = configuration.halfNorms && !half.format.isDense
     problem.seed = half.format.isDense ? 0 : configuration.seed
-    var buffers = ["data": try half.data.from(slots * half.format.width(headDim), operation), "out": target]
-    buffers["norms"] = try half.norms?.from(slots * half.format.norms(headDim), operation)
+    let buffers = NamedBuffers([
+      ("data", try half.data.from(slots * half.format.width(headDim), operation)), ("out", target),
+      ("norms", try half.norms?.from(slots * half.format.norms(headDim), operation)),
+    ])
     work.add(try KvDecode.plan(problem).renamed(operation), buffers)
   }
 }

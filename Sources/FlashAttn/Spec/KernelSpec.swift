@@ -29,7 +29,9 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     let tile = try tile(of: variant, for: problem)
     let sizes = Sizes(problem: problem, tile: tile)
     var requirements: [Plan.Operand] = []
+    requirements.reserveCapacity(operands.count)
     var bindings: [Plan.Binding] = []
+    bindings.reserveCapacity(operands.count)
     for operand in operands {
       let present = operand.isPresent(problem)
       if present {
@@ -43,11 +45,12 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
           shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
     }
     guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
+    let constants = constants.compactMap { rule in
+      rule.value(problem, tile).map { Plan.Constant(name: rule.name, index: rule.index, value: $0) }
+    }
     let pass = Plan.Pass(
-      room: name, kernel: variant.kernel, tile: tile, op: op,
-      constants: constants.compactMap { rule in
-        rule.value(problem, tile).map { Plan.Constant(name: rule.name, index: rule.index, value: $0) }
-      },
+      room: name, kernel: variant.kernel, tile: tile, op: op, constants: constants,
+      key: try PipelineKey(variant.kernel, constants.map { FunctionConstant($0.index, $0.value) }),
       blocks: blocks.compactMap { block in
         block.isPresent(problem) ? Plan.Block(slot: block.slot, bytes: block.bytes(problem, tile)) : nil
       },

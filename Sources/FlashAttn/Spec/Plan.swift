@@ -40,6 +40,8 @@ public struct Plan: Sendable {
     let tile: Tile
     let op: OpKind
     let constants: [Constant]
+    /// The kernel with these constants.
+    let key: PipelineKey
     let blocks: [Block]
     var bindings: [Binding]
     let launch: Launch
@@ -134,9 +136,10 @@ public struct Plan: Sendable {
 
   /// `encode`, with buffers by the names of their operands.
   public func encode(
-    into encoder: CommandEncoder, registry: KernelRegistry, named buffers: [String: Buffer], tracked: Bool = true
+    into encoder: CommandEncoder, registry: KernelRegistry, named buffers: NamedBuffers, tracked: Bool = true
   ) throws(FAError) {
-    for name in buffers.keys.sorted() where !operands.contains(where: { $0.name == name && $0.isPresent }) {
+    let unknown = buffers.firstUnknown { name in operands.contains { $0.name == name && $0.isPresent } }
+    if let name = unknown {
       throw .invalid(operation, name, expected: "none for this problem", got: "a buffer")
     }
     try encode(
@@ -184,9 +187,9 @@ public struct Plan: Sendable {
   private func dispatch(
     _ pass: Pass, _ device: Device, _ registry: KernelRegistry, _ buffers: [Buffer?], tracked: Bool
   ) throws(FAError) -> Dispatch {
-    let pipeline = try registry.pipeline(
-      pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
+    let pipeline = try registry.pipeline(pass.key)
     var arguments: [Argument] = []
+    arguments.reserveCapacity(pass.blocks.count + pass.bindings.count)
     for block in pass.blocks { arguments.append(try argument(block, device)) }
     for binding in pass.bindings {
       // A slot without elements is bound all the same; nothing is read or written through it.

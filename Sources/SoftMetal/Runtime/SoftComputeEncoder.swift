@@ -195,6 +195,7 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
   /// Writes down what the kernel's arguments are bound to; nil, and reported, if one is not bound as it must be.
   private func encodeBindings(_ pipeline: SoftPipeline) -> Range<Int>? {
     let first = commandBuffer.list.bindings.count
+    commandBuffer.list.reserveBindings(pipeline.arguments.count)
     for argument in pipeline.arguments {
       let slot = slots[argument.slot]
       guard let base = slot.base else {

@@ -1,0 +1,31 @@
+/// Buffers by the names of a plan's operands. There are few of them: names are found sooner by looking than by hashing.
+public struct NamedBuffers: ExpressibleByDictionaryLiteral, Sendable {
+  private var entries: [(name: String, buffer: Buffer)]
+
+  public init(dictionaryLiteral elements: (String, Buffer)...) {
+    entries = elements.map { (name: $0, buffer: $1) }
+  }
+
+  /// Those that are there; the names are distinct.
+  public init(_ buffers: [(name: String, buffer: Buffer?)]) {
+    entries = buffers.compactMap { name, buffer in buffer.map { (name: name, buffer: $0) } }
+  }
+
+  public subscript(name: String) -> Buffer? {
+    get { entries.first { $0.name == name }?.buffer }
+    set {
+      let place = entries.firstIndex { $0.name == name }
+      switch (place, newValue) {
+      case (let place?, let buffer?): entries[place].buffer = buffer
+      case (let place?, nil): entries.remove(at: place)
+      case (nil, let buffer?): entries.append((name: name, buffer: buffer))
+      case (nil, nil): break
+      }
+    }
+  }
+
+  /// The first name, in alphabetical order, of those that `isKnown` is not true of.
+  func firstUnknown(_ isKnown: (String) -> Bool) -> String? {
+    entries.filter { !isKnown($0.name) }.map(\.name).min()
+  }
+}
