@@ -7,7 +7,7 @@ Shapes and dtypes are judged by the library; here only what its struct cannot ex
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +26,17 @@ class _RefusedError(Exception):
     """What was expected and got, raised where the argument's name is not known."""
 
 
-class _Description(NamedTuple):
-    """A tensor without its pointer."""
-
-    struct: CData
-    is_contiguous: bool
-    is_bf16: bool
+class _UnknownError(Exception):
+    """The dtype that the library does not know, raised likewise."""
 
 
 def _describe(
     code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit: int, read_only: bool, any_strides: bool
-) -> _Description:
-    """Fill an ``fa_tensor`` but for its pointer; an element is ``unit`` of what the strides count."""
+) -> tuple[CData, bool, bool]:
+    """Fill an ``fa_tensor`` but for its pointer; an element is ``unit`` of what the strides count.
+
+    Return whether it is contiguous, and whether bf16, too.
+    """
     if len(shape) > _RANK:
         raise _RefusedError(f"at most {_RANK} dimensions", f"{len(shape)}")
     struct = ffi.new(_TENSOR)
@@ -57,14 +56,17 @@ def _describe(
         is_contiguous = is_contiguous and stride == dense
         dense *= shape[axis]
     struct.dtype, struct.rank, struct.read_only = code, len(shape), read_only
-    return _Description(struct[0], is_contiguous, code == _BF16)
+    return struct[0], is_contiguous, code == _BF16
 
 
 @lru_cache(maxsize=1024)
 def _describe_array(
     dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...], read_only: bool, any_strides: bool
-) -> _Description:
-    return _describe(_dtypes.OPERAND[dtype], shape, strides, dtype.itemsize, read_only, any_strides)
+) -> tuple[CData, bool, bool]:
+    code = _dtypes.OPERAND.get(dtype)
+    if code is None:
+        raise _UnknownError(dtype)
+    return _describe(code, shape, strides, dtype.itemsize, read_only, any_strides)
 
 
 def fill(
@@ -123,24 +125,25 @@ def _describe_any(
     """Return a tensor's struct, its pointer, and what was read of a DLPack tensor."""
     try:
         if type(tensor) is np.ndarray or (isinstance(tensor, np.ndarray) and not isinstance(tensor, np.ma.MaskedArray)):
-            dtype = tensor.dtype
-            if dtype not in _dtypes.OPERAND:
-                raise _dtypes.unsupported_operand(operation, name, dtype)
             read_only = not (written and tensor.flags.writeable)
-            found = _describe_array(dtype, tensor.shape, tensor.strides, read_only, any_strides)
-            if not found.is_contiguous:
+            struct, is_contiguous, is_bf16 = _describe_array(
+                tensor.dtype, tensor.shape, tensor.strides, read_only, any_strides
+            )
+            if not is_contiguous:
                 pointer = _cast(_VOID, tensor.__array_interface__["data"][0])
             else:
                 # Much the cheapest way to the address, but the buffer protocol has no bfloat16.
-                pointer = _from_buffer(tensor.view(_dtypes.UINT16) if found.is_bf16 else tensor)
-            return found.struct, pointer, None
-        elif _dlpack.is_tensor(tensor) and not isinstance(tensor, np.ndarray):
+                pointer = _from_buffer(tensor.view(_dtypes.UINT16) if is_bf16 else tensor)
+            return struct, pointer, None
+        if _dlpack.is_tensor(tensor) and not isinstance(tensor, np.ndarray):
             imported = _dlpack.import_tensor(operation, name, tensor)
             code = _BF16 if imported.code == lib.FA_U16 else imported.code
             read_only = not written or imported.read_only
-            found = _describe(code, imported.shape, imported.strides, 1, read_only, any_strides)
-            return found.struct, imported.data, imported
+            struct, _, _ = _describe(code, imported.shape, imported.strides, 1, read_only, any_strides)
+            return struct, imported.data, imported
         kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
         raise _RefusedError("a NumPy array or a DLPack tensor", kind)
     except _RefusedError as refused:
         raise invalid(operation, name, *refused.args) from None
+    except _UnknownError as unknown:
+        raise _dtypes.unsupported_operand(operation, name, unknown.args[0]) from None

@@ -78,28 +78,27 @@ class Call:
         function: Any,
         arguments: Sequence[CData],
         buffers: CData,
-        q: Operand,
-        inputs: Mapping[str, Operand | None],
-        target: Buffer,
-        sums: Buffer | None,
-        scratch: Mapping[str, Buffer | None],
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
         out: Buffer | None,
     ) -> Any:
-        """Bind operands by name and run one of the decoding rooms; `sums` are the log-sum-exp, if wanted."""
-        for name, operand in {"q": q, **inputs}.items():
+        """Bind operands by name and run one of the decoding rooms: of `inputs` q, and of `outputs` o and lse go back."""
+        for name, operand in inputs.items():
             if operand is not None:
                 setattr(buffers, name, self.handle(name, operand))
-        for name, buffer in {"o": target, "lse": sums, **scratch}.items():
+        for name, buffer in outputs.items():
             if buffer is not None:
-                setattr(buffers, name, self.handle(name, buffer, written=True))
+                self.kept.append(buffer)
+                setattr(buffers, name, live(buffer, self.operation))
         self(function, *arguments, buffers)
+        q, target, sums = inputs["q"], outputs["o"], outputs["lse"]
         first = self.result(target, out, q)
         return first if sums is None else (first, self.result(sums, None, q))
 
 
 def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int, ...]:
     """Return the shape of an operand of so many dimensions."""
-    shape = tuple(_operands.checked(operation, name, operand).shape)
+    shape = _operands.checked(operation, name, operand).shape
     if len(shape) != rank:
         raise invalid(operation, name, f"{rank} dimensions", str(len(shape)))
     return shape
@@ -108,7 +107,7 @@ def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int
 def per_sequence(operation: str, name: str, values: int | Sequence[int], batch: int) -> CData:
     """Return one integer for each sequence; a single one stands for all."""
     if isinstance(values, int) or np.ndim(values) == 0:
-        return ffi.new(_INTEGERS, [integer(operation, name, values)] * batch)
+        return ffi.new(_INTEGERS, (integer(operation, name, values),) * batch)
     given = list(values)
     if len(given) != batch:
         raise invalid(operation, name, f"one for each of {batch} sequences", str(len(given)))

@@ -167,7 +167,8 @@ def flash_attn_decode(
     names = (formats, formats) if isinstance(formats, str) else formats
     if len(names) != 2:
         raise invalid(operation, "formats", "one format, or a pair", repr(formats))
-    raw.keys, raw.values = choose(operation, "formats", FORMATS, names[0]), choose(operation, "formats", FORMATS, names[1])
+    raw.keys = choose(operation, "formats", FORMATS, names[0])
+    raw.values = choose(operation, "formats", FORMATS, names[1])
     dtype = _operands.element_type(q)
     raw.dtype = _dtypes.dtype_code(operation, "dtype", dtype)
     raw.causal, raw.has_sinks, raw.has_lse = bool(causal), sinks is not None, bool(return_lse)
@@ -187,16 +188,13 @@ def flash_attn_decode(
     check(lib.fa_flash_attn_decode_scratch_bytes(live(call.device, operation), raw, scratch, scratch + 1))
     target = _operands.output(operation, "out", out) or call.new(shape, dtype)
     sums = call.new(shape[:3], np.float32) if return_lse else None
-    parts = [call.new((size // 4,), np.float32) if size else None for size in scratch]
+    partials, states = (call.new((size // 4,), np.float32) if size else None for size in (scratch[0], scratch[1]))
     return call.attend(
         lib.fa_flash_attn_decode,
         (raw,),
         ffi.new(_BUFFERS),
-        q,
-        {"k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks, "alibi": alibi},
-        target,
-        sums,
-        {"partials": parts[0], "partial_states": parts[1]},
+        {"q": q, "k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks, "alibi": alibi},
+        {"o": target, "lse": sums, "partials": partials, "partial_states": states},
         out,
     )
 

@@ -33,16 +33,16 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     var bindings: [Plan.Binding] = []
     bindings.reserveCapacity(operands.count)
     for operand in operands {
-      let present = operand.isPresent(problem)
-      if present {
-        bindings.append(Plan.Binding(slot: operand.slot, operand: requirements.count, access: operand.access))
+      guard operand.isPresent(problem) else {
+        requirements.append(.absent(operand.name, operand.access))
+        continue
       }
+      bindings.append(Plan.Binding(slot: operand.slot, operand: requirements.count, access: operand.access))
+      let shape = operand.sizes(sizes)
       requirements.append(
         Plan.Operand(
-          name: operand.name, access: operand.access, dtypes: present ? operand.dtype.choices(problem) : [],
-          isPresent: present,
-          byteCount: present ? try operand.byteCount(sizes, operation) : 0,
-          shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
+          name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: true,
+          byteCount: try operand.byteCount(shape, of: sizes, operation), shape: shape, isTiled: operand.isTiled))
     }
     guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
     let constants = constants.compactMap { rule in

@@ -13,6 +13,11 @@ public struct Plan: Sendable {
     var isTiled = false
     /// Where it begins in the passes' scratch memory; nil if the caller brings it.
     var scratchOffset: Int?
+
+    /// What the problem does without.
+    static func absent(_ name: String, _ access: Access) -> Operand {
+      Operand(name: name, access: access, dtypes: [], isPresent: false, byteCount: 0, shape: [])
+    }
   }
 
   struct Constant: Sendable {
@@ -164,10 +169,10 @@ public struct Plan: Sendable {
     tracked: Bool = true
   ) throws(FAError) {
     var buffers = buffers
-    for (index, operand) in operands.enumerated() {
-      guard let offset = operand.scratchOffset else { continue }
+    for index in operands.indices {
+      guard let offset = operands[index].scratchOffset else { continue }
       guard let scratch else { throw .invalid(operation, "scratch", expected: "a buffer", got: "none") }
-      let part = try scratch.view(byteOffset: offset, shape: [operand.byteCount], dtype: .u8)
+      let part = try scratch.view(byteOffset: offset, shape: [operands[index].byteCount], dtype: .u8)
       if index < buffers.count { buffers[index] = part } else { buffers.append(part) }
     }
     try check(buffers)
@@ -218,30 +223,32 @@ public struct Plan: Sendable {
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {
-    for (operand, buffer) in zip(operands, buffers) {
-      guard operand.isPresent else {
-        if buffer != nil {
-          throw .invalid(operation, operand.name, expected: "none for this problem", got: "a buffer")
-        }
-        continue
+    for index in 0..<min(operands.count, buffers.count) {
+      if operands[index].isPresent {
+        try check(buffers[index], for: operands[index])
+      } else if buffers[index] != nil {
+        throw .invalid(operation, operands[index].name, expected: "none for this problem", got: "a buffer")
       }
-      guard let buffer else {
-        if operand.byteCount == 0 { continue }
-        throw .invalid(operation, operand.name, expected: "a buffer", got: "none")
-      }
-      try buffer.checkUsable(operation, operand.name)
-      if operand.access.writes { try buffer.checkWritable(operation, operand.name) }
-      guard operand.dtypes.contains(buffer.dtype) else {
-        throw .invalid(operation, operand.name, expected: "\(operand.dtypes[0])", got: "\(buffer.dtype)")
-      }
-      guard operand.byteCount <= buffer.byteCount else {
-        throw FAError(
-          .invalidArgument, operation, operand.name,
-          "needs \(operand.byteCount) bytes for \(operand.shape) \(buffer.dtype), got \(buffer.byteCount)")
-      }
-      if operand.isTiled, operand.scratchOffset == nil { try checkTiles(operand, buffer) }
     }
     try checkAliases(buffers)
+  }
+
+  private func check(_ buffer: Buffer?, for operand: borrowing Operand) throws(FAError) {
+    guard let buffer else {
+      if operand.byteCount == 0 { return }
+      throw .invalid(operation, operand.name, expected: "a buffer", got: "none")
+    }
+    try buffer.checkUsable(operation, operand.name)
+    if operand.access.writes { try buffer.checkWritable(operation, operand.name) }
+    guard operand.dtypes.contains(buffer.dtype) else {
+      throw .invalid(operation, operand.name, expected: "\(operand.dtypes[0])", got: "\(buffer.dtype)")
+    }
+    guard operand.byteCount <= buffer.byteCount else {
+      throw FAError(
+        .invalidArgument, operation, operand.name,
+        "needs \(operand.byteCount) bytes for \(operand.shape) \(buffer.dtype), got \(buffer.byteCount)")
+    }
+    if operand.isTiled, operand.scratchOffset == nil { try checkTiles(operand, buffer) }
   }
 
   /// Bytes of other tiles mean other keys, and no count of them would tell.
@@ -258,14 +265,15 @@ public struct Plan: Sendable {
   }
 
   private func checkAliases(_ buffers: [Buffer?]) throws(FAError) {
-    for (index, output) in operands.enumerated() where output.access.writes && output.isPresent {
+    for index in operands.indices where operands[index].access.writes && operands[index].isPresent {
       guard let written = buffers[index] else { continue }
-      let range = written.metalOffset..<written.metalOffset + output.byteCount
-      for (other, operand) in operands.enumerated() where other != index && operand.isPresent {
+      let range = written.metalOffset..<written.metalOffset + operands[index].byteCount
+      for other in operands.indices where other != index && operands[other].isPresent {
         guard let buffer = buffers[other], buffer.storage.block === written.storage.block else { continue }
-        if range.overlaps(buffer.metalOffset..<buffer.metalOffset + operand.byteCount) {
+        if range.overlaps(buffer.metalOffset..<buffer.metalOffset + operands[other].byteCount) {
           throw .invalid(
-            operation, output.name, expected: "memory of its own", got: "memory it shares with \(operand.name)")
+            operation, operands[index].name, expected: "memory of its own",
+            got: "memory it shares with \(operands[other].name)")
         }
       }
     }
