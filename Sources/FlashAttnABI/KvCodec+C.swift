@@ -16,10 +16,10 @@ func encode(
 ) throws(FAError) {
   let encoder = try FlashAttnABI.encoder(encoder, operation)
   let registry = try FlashAttnABI.registry(registry, operation)
-  var buffers: [(name: String, buffer: Buffer?)] = []
-  buffers.reserveCapacity(handles.count)
-  for (name, handle) in handles { buffers.append((name, try optionalBuffer(handle, operation, name))) }
-  try plan.encode(into: encoder, registry: registry, named: NamedBuffers(buffers))
+  let buffers = try NamedBuffers(handles) { (name, handle) throws(FAError) in
+    try optionalBuffer(handle, operation, name)
+  }
+  try plan.encode(into: encoder, registry: registry, named: buffers)
 }
 
 private let names = Dictionary(uniqueKeysWithValues: KVFormat.allCases.map { ($0, ConstantText($0.description)) })

@@ -82,7 +82,7 @@ class Call:
         outputs: Mapping[str, Any],
         out: Buffer | None,
     ) -> Any:
-        """Bind operands by name and run one of the decoding rooms: of `inputs` q, and of `outputs` o and lse go back."""
+        """Bind operands by name and run one of the decoding rooms; o and lse of the `outputs` go back."""
         for name, operand in inputs.items():
             if operand is not None:
                 setattr(buffers, name, self.handle(name, operand))

@@ -87,7 +87,8 @@ public enum KvEncode {
     ],
     constants: constants(format: \.format, halfNorms: \.halfNorms, seed: \.seed),
     rules: [
-      .batch { $0.positions.count }, .sizes(.Hkv, .D, .tokens, .cap), .format(formats, \.format), Rule(check: positions),
+      .batch { $0.positions.count }, .sizes(.Hkv, .D, .tokens, .cap), .format(formats, \.format),
+      Rule(check: positions),
     ],
     launch: { problem, _ in Launch(grid: Size3(problem.tokens, problem.kvHeads, problem.positions.count)) },
     op: .other)

@@ -22,6 +22,7 @@ struct MemoryRanges {
   }
 
   mutating func insert(_ dispatch: Dispatch) {
+    if entries.isEmpty { entries.reserveCapacity(dispatch.arguments.count) }
     for argument in dispatch.arguments {
       if let new = Self.entry(of: argument, dispatch) { entries.append(new) }
     }

@@ -6,13 +6,29 @@ public struct NamedBuffers: ExpressibleByDictionaryLiteral, Sendable {
     entries = elements.map { (name: $0, buffer: $1) }
   }
 
+  /// Those of `names` that `buffer` has one for; the names are distinct.
+  public init<Key>(
+    _ names: [(String, Key)], _ buffer: (String, Key) throws(FAError) -> Buffer?
+  ) throws(FAError) {
+    entries = []
+    entries.reserveCapacity(names.count)
+    for (name, key) in names {
+      if let buffer = try buffer(name, key) { entries.append((name: name, buffer: buffer)) }
+    }
+  }
+
   /// Those that are there; the names are distinct.
-  public init(_ buffers: [(name: String, buffer: Buffer?)]) {
+  public init(_ buffers: [(String, Buffer?)]) {
     entries = buffers.compactMap { name, buffer in buffer.map { (name: name, buffer: $0) } }
   }
 
+  var count: Int { entries.count }
+
   public subscript(name: String) -> Buffer? {
-    get { entries.first { $0.name == name }?.buffer }
+    get {
+      for index in entries.indices where entries[index].name == name { return entries[index].buffer }
+      return nil
+    }
     set {
       let place = entries.firstIndex { $0.name == name }
       switch (place, newValue) {

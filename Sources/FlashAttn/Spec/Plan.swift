@@ -143,12 +143,17 @@ public struct Plan: Sendable {
   public func encode(
     into encoder: CommandEncoder, registry: KernelRegistry, named buffers: NamedBuffers, tracked: Bool = true
   ) throws(FAError) {
-    let unknown = buffers.firstUnknown { name in operands.contains { $0.name == name && $0.isPresent } }
-    if let name = unknown {
-      throw .invalid(operation, name, expected: "none for this problem", got: "a buffer")
+    var bound: [Buffer?] = Array(repeating: nil, count: operands.count)
+    var found = 0
+    for index in operands.indices where operands[index].isPresent {
+      bound[index] = buffers[operands[index].name]
+      if bound[index] != nil { found += 1 }
     }
-    try encode(
-      into: encoder, registry: registry, buffers: operands.map { buffers[$0.name] }, tracked: tracked)
+    if found < buffers.count {
+      let unknown = buffers.firstUnknown { name in operands.contains { $0.name == name && $0.isPresent } }
+      throw .invalid(operation, unknown ?? "", expected: "none for this problem", got: "a buffer")
+    }
+    try encode(into: encoder, registry: registry, buffers: bound, tracked: tracked)
   }
 
   /// Where more scratch memory may begin.
@@ -218,14 +223,16 @@ public struct Plan: Sendable {
 
   /// A buffer that is used as the binding would use its own, if there is one.
   private func standIn(for binding: Binding, _ buffers: [Buffer?]) -> Buffer? {
-    let alike = zip(operands, buffers).first { $0.access.writes == binding.access.writes && $1 != nil }?.1
-    return alike ?? buffers.lazy.compactMap { $0 }.first
+    for (index, buffer) in zip(operands.indices, buffers) where operands[index].access.writes == binding.access.writes {
+      if let buffer { return buffer }
+    }
+    return buffers.lazy.compactMap { $0 }.first
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {
     for index in 0..<min(operands.count, buffers.count) {
       if operands[index].isPresent {
-        try check(buffers[index], for: operands[index])
+        try check(buffers[index], at: index)
       } else if buffers[index] != nil {
         throw .invalid(operation, operands[index].name, expected: "none for this problem", got: "a buffer")
       }
@@ -233,22 +240,24 @@ public struct Plan: Sendable {
     try checkAliases(buffers)
   }
 
-  private func check(_ buffer: Buffer?, for operand: borrowing Operand) throws(FAError) {
+  private func check(_ buffer: Buffer?, at index: Int) throws(FAError) {
     guard let buffer else {
-      if operand.byteCount == 0 { return }
-      throw .invalid(operation, operand.name, expected: "a buffer", got: "none")
+      if operands[index].byteCount == 0 { return }
+      throw .invalid(operation, operands[index].name, expected: "a buffer", got: "none")
     }
-    try buffer.checkUsable(operation, operand.name)
-    if operand.access.writes { try buffer.checkWritable(operation, operand.name) }
-    guard operand.dtypes.contains(buffer.dtype) else {
-      throw .invalid(operation, operand.name, expected: "\(operand.dtypes[0])", got: "\(buffer.dtype)")
+    try buffer.checkUsable(operation, operands[index].name)
+    if operands[index].access.writes { try buffer.checkWritable(operation, operands[index].name) }
+    guard operands[index].dtypes.contains(buffer.dtype) else {
+      throw .invalid(
+        operation, operands[index].name, expected: "\(operands[index].dtypes[0])", got: "\(buffer.dtype)")
     }
-    guard operand.byteCount <= buffer.byteCount else {
+    guard operands[index].byteCount <= buffer.byteCount else {
+      let operand = operands[index]
       throw FAError(
         .invalidArgument, operation, operand.name,
         "needs \(operand.byteCount) bytes for \(operand.shape) \(buffer.dtype), got \(buffer.byteCount)")
     }
-    if operand.isTiled, operand.scratchOffset == nil { try checkTiles(operand, buffer) }
+    if operands[index].isTiled, operands[index].scratchOffset == nil { try checkTiles(operands[index], buffer) }
   }
 
   /// Bytes of other tiles mean other keys, and no count of them would tell.

@@ -89,15 +89,16 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
 
   func setThreadgroupMemoryLength(_ length: Int, index: Int) {
     guard admits("setThreadgroupMemoryLength") else { return }
-    let place = "setThreadgroupMemoryLength: index \(index)"
+    func place() -> String { "setThreadgroupMemoryLength: index \(index)" }
     guard (0..<Limits.threadgroupSlots).contains(index) else {
-      return report(.internal, "\(place): expected 0 to \(Limits.threadgroupSlots - 1)")
+      return report(.internal, "\(place()): expected 0 to \(Limits.threadgroupSlots - 1)")
     }
     guard (0...Limits.threadgroupBytes).contains(length) else {
-      return report(.internal, "\(place): length(\(length)) must be 0 to \(Limits.threadgroupBytes) bytes")
+      return report(.internal, "\(place()): length(\(length)) must be 0 to \(Limits.threadgroupBytes) bytes")
     }
     guard length % Limits.threadgroupUnit == 0 else {
-      return report(.internal, "\(place): length(\(length)) must be a multiple of \(Limits.threadgroupUnit) bytes")
+      return report(
+        .internal, "\(place()): length(\(length)) must be a multiple of \(Limits.threadgroupUnit) bytes")
     }
     if threadgroupBytes.isEmpty { threadgroupBytes = Array(repeating: 0, count: Limits.threadgroupSlots) }
     threadgroupBytes[index] = length
