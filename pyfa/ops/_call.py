@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from pyfa._buffer import Buffer
 from pyfa._device import Device, KernelRegistry, default_device
-from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
 from pyfa._ffi import CData, check, choices, ffi, integer, lib, result
 from pyfa._handle import live
@@ -18,6 +17,7 @@ from pyfa.ops import _operands
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pyfa._encoder import CommandEncoder
     from pyfa.ops._operands import Operand
 
 FORMATS = choices("fa_kv_format", "FA_KV_")

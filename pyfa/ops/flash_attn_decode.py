@@ -171,13 +171,20 @@ def flash_attn_decode(
     raw.values = choose(operation, "formats", FORMATS, names[1])
     dtype = _operands.element_type(q)
     raw.dtype = _dtypes.dtype_code(operation, "dtype", dtype)
-    raw.causal, raw.has_sinks, raw.has_lse = bool(causal), sinks is not None, bool(return_lse)
+    raw.causal = bool(causal)
+    if sinks is not None:
+        raw.has_sinks = 1
+    if return_lse:
+        raw.has_lse = 1
+    if rotate_query:
+        raw.rotate_query = 1
+    if undo_rotation:
+        raw.undo_rotation = 1
     choose_sizes(operation, raw, {"window": window, "splits": splits, "nsg": nsg})
     _operands.number(operation, raw, "scale", max(shape[3], 1) ** -0.5 if scale is None else scale)
     if softcap is not None:
         _operands.number(operation, raw, "softcap", softcap)
     _operands.number(operation, raw, "scale_factor_d512", scale_factor_d512)
-    raw.rotate_query, raw.undo_rotation = bool(rotate_query), bool(undo_rotation)
     raw.seed = seed_of(operation, seed)
     raw.half_norms = _is_half(k_norms) or _is_half(v_norms)
     if explain:

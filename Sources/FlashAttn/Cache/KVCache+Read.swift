@@ -33,8 +33,7 @@ extension KVCache {
             got: tensor.isReadOnly ? "a read-only one" : "strides \(tensor.strides)")
         }
         let bytes = try tensor.memory(operation, name)
-        let bound = try operands.bind([HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: true)])[0]
-        guard let target = bound else { continue }
+        let target = try operands.bind(HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: true))
         for group in groups(chosen, state) {
           let first = (group.lowerBound - chosen.lowerBound) * inner.reduce(1, *)
           try read(half, group, state, into: try target.from(first, operation), &work)
