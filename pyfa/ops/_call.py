@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pyfa._buffer import Buffer
 from pyfa._device import Device, KernelRegistry, default_device
 from pyfa._errors import invalid
-from pyfa._ffi import CData, check, choices, ffi, integer, lib, result
+from pyfa._ffi import CData, check, choices, ffi, integer, lib
 from pyfa._handle import live
 from pyfa.ops import _operands
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyfa.ops._operands import Operand
 
 FORMATS = choices("fa_kv_format", "FA_KV_")
-_INTEGERS = ffi.typeof("int64_t[]")
+_INTEGERS, _ENCODER = ffi.typeof("int64_t[]"), ffi.typeof("fa_encoder **")
 
 
 class Call:
@@ -62,12 +62,14 @@ class Call:
             check(function(live(self.encoder, self.operation), registry, *arguments))
             self.encoder.keep(*self.kept)
             return
-        encoder = result("fa_encoder *", lib.fa_encoder_create, live(self.device, self.operation))
+        device, encoder = live(self.device, self.operation), ffi.new(_ENCODER)
         try:
-            check(function(encoder, registry, *arguments))
-            check(lib.fa_encoder_commit_and_wait(encoder))
-        finally:
-            lib.fa_encoder_release(encoder)
+            check(lib.fa_encoder_create(device, encoder))
+            check(function(encoder[0], registry, *arguments))
+            check(lib.fa_encoder_commit_and_wait(encoder[0]))
+        finally:  # wherever an interrupt came
+            if encoder[0]:
+                lib.fa_encoder_release(encoder[0])
 
     def result(self, buffer: Buffer, given: object, like: Operand) -> Any:
         """Return what was computed, as the caller has its operands."""

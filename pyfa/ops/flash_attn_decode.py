@@ -167,8 +167,8 @@ def flash_attn_decode(
     names = (formats, formats) if isinstance(formats, str) else formats
     if len(names) != 2:
         raise invalid(operation, "formats", "one format, or a pair", repr(formats))
-    raw.keys = choose(operation, "formats", FORMATS, names[0])
-    raw.values = choose(operation, "formats", FORMATS, names[1])
+    keys, values = names
+    raw.keys, raw.values = choose(operation, "formats", FORMATS, keys), choose(operation, "formats", FORMATS, values)
     dtype = _operands.element_type(q)
     raw.dtype = _dtypes.dtype_code(operation, "dtype", dtype)
     raw.causal = bool(causal)

@@ -3,7 +3,8 @@ public struct NamedBuffers: ExpressibleByDictionaryLiteral, Sendable {
   private var entries: [(name: String, buffer: Buffer)]
 
   public init(dictionaryLiteral elements: (String, Buffer)...) {
-    entries = elements.map { (name: $0, buffer: $1) }
+    entries = []
+    for (name, buffer) in elements { self[name] = buffer }
   }
 
   /// Those of `names` that `buffer` has one for; the names are distinct.

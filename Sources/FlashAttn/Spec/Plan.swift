@@ -149,9 +149,9 @@ public struct Plan: Sendable {
       bound[index] = buffers[operands[index].name]
       if bound[index] != nil { found += 1 }
     }
-    if found < buffers.count {
-      let unknown = buffers.firstUnknown { name in operands.contains { $0.name == name && $0.isPresent } }
-      throw .invalid(operation, unknown ?? "", expected: "none for this problem", got: "a buffer")
+    func isWanted(_ name: String) -> Bool { operands.contains { $0.name == name && $0.isPresent } }
+    if found < buffers.count, let unknown = buffers.firstUnknown(isWanted) {
+      throw .invalid(operation, unknown, expected: "none for this problem", got: "a buffer")
     }
     try encode(into: encoder, registry: registry, buffers: bound, tracked: tracked)
   }
