@@ -20,7 +20,7 @@ final class PlanMemo<Problem: KernelProblem & Equatable>: Sendable {
   }
 }
 
-/// The rooms whose plans `Attention` and `KVCache` ask for with every call.
+/// The rooms that programs ask for layer after layer.
 struct PlanMemos: Sendable {
   let prefill = PlanMemo<FlashAttnPrefill.Problem>()
   let decode = PlanMemo<FlashAttnDecode.Problem>()
