@@ -92,12 +92,12 @@ class Device(Handle):
     @property
     def registry(self) -> KernelRegistry:
         """The device's own registry, which `attention` uses and which holds every built-in kernel."""
-        handle = live(self, "Device.registry")
-        if self._registry is None or self._registry.released:
+        handle, registry = live(self, "Device.registry"), self._registry
+        if registry is None or registry._cdata is None:
             cdata = result("fa_registry *", lib.fa_device_get_registry, handle)
             self._registry = registry = KernelRegistry.__new__(KernelRegistry)
             Handle.__init__(registry, cdata, lib.fa_registry_release)
-        return self._registry
+        return registry
 
     def __repr__(self) -> str:
         if self.released:
@@ -232,4 +232,4 @@ def default_device() -> Device:
     True
     """
     device = _default.device
-    return _default.make() if device is None or device.released else device
+    return _default.make() if device is None or device._cdata is None else device

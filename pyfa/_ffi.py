@@ -6,6 +6,7 @@ prototypes are what the header says.
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import sys
@@ -166,9 +167,14 @@ def check(status: int) -> None:
 
 def result(ctype: str, function: Callable[..., int], *arguments: object) -> CData:
     """Call a function whose last parameter is ``ctype *out`` and return what it wrote."""
-    out = ffi.new(f"{ctype} *")
+    out = ffi.new(_pointer(ctype))
     check(function(*arguments, out))
     return out[0]
+
+
+@functools.cache
+def _pointer(ctype: str) -> Any:
+    return ffi.typeof(f"{ctype} *")
 
 
 def choices(enum: str, prefix: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from pyfa._ffi import CData, ffi, lib
 
 _cast, _from_buffer = ffi.cast, ffi.from_buffer
 _VOID = ffi.typeof("void *")
-_TENSOR = ffi.typeof("fa_tensor *")
+_TENSOR, _PAIR = ffi.typeof("fa_tensor *"), ffi.typeof("fa_tensor[2]")
 _RANK = len(ffi.new(_TENSOR).shape)
 _BF16: int = lib.FA_BF16
 
@@ -26,14 +26,22 @@ class _RefusedError(Exception):
     """What was expected and got, raised where the argument's name is not known."""
 
 
+class _UnknownError(Exception):
+    """The dtype that the library does not know, raised likewise."""
+
+
 def _describe(
     code: int, shape: tuple[int, ...], strides: tuple[int, ...], unit: int, read_only: bool, any_strides: bool
-) -> CData:
-    """Make an ``fa_tensor`` without its pointer; an element is ``unit`` of what the strides count."""
+) -> tuple[CData, bool, bool]:
+    """Fill an ``fa_tensor`` but for its pointer; an element is ``unit`` of what the strides count.
+
+    Return whether it is contiguous, and whether bf16, too.
+    """
     if len(shape) > _RANK:
         raise _RefusedError(f"at most {_RANK} dimensions", f"{len(shape)}")
     struct = ffi.new(_TENSOR)
     dense = 1
+    is_contiguous = True
     empty = 0 in shape
     for axis in range(len(shape) - 1, -1, -1):
         # Where there is no second element to step to, NumPy may report any stride at all.
@@ -45,16 +53,20 @@ def _describe(
                 f"shape {list(shape)} with strides {list(strides)}{' bytes' if unit > 1 else ''}",
             )
         struct.shape[axis], struct.strides[axis] = shape[axis], stride
+        is_contiguous = is_contiguous and stride == dense
         dense *= shape[axis]
     struct.dtype, struct.rank, struct.read_only = code, len(shape), read_only
-    return struct[0]
+    return struct[0], is_contiguous, code == _BF16
 
 
 @lru_cache(maxsize=1024)
 def _describe_array(
     dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...], read_only: bool, any_strides: bool
-) -> CData:
-    return _describe(_dtypes.OPERAND[dtype], shape, strides, dtype.itemsize, read_only, any_strides)
+) -> tuple[CData, bool, bool]:
+    code = _dtypes.OPERAND.get(dtype)
+    if code is None:
+        raise _UnknownError(dtype)
+    return _describe(code, shape, strides, dtype.itemsize, read_only, any_strides)
 
 
 def fill(
@@ -89,31 +101,49 @@ def fill(
     UnsupportedError
         A dtype that the library does not know, or memory that is not the CPU's.
     """
-    try:
-        if type(tensor) is np.ndarray or (isinstance(tensor, np.ndarray) and not isinstance(tensor, np.ma.MaskedArray)):
-            flags = tensor.flags
-            dtype = tensor.dtype
-            if dtype not in _dtypes.OPERAND:
-                raise _dtypes.unsupported_operand(operation, name, dtype)
-            read_only = not (written and flags.writeable)
-            struct = _describe_array(dtype, tensor.shape, tensor.strides, read_only, any_strides)
-            if not flags.c_contiguous:
-                pointer = _cast(_VOID, tensor.__array_interface__["data"][0])
-            else:
-                # Much the cheapest way to the address, but the buffer protocol has no bfloat16.
-                pointer = _from_buffer(tensor.view(_dtypes.UINT16) if struct.dtype == _BF16 else tensor)
-            imported = None
-        elif _dlpack.is_tensor(tensor) and not isinstance(tensor, np.ndarray):
-            imported = _dlpack.import_tensor(operation, name, tensor)
-            code = _BF16 if imported.code == lib.FA_U16 else imported.code
-            read_only = not written or imported.read_only
-            struct = _describe(code, imported.shape, imported.strides, 1, read_only, any_strides)
-            pointer = imported.data
-        else:
-            kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
-            raise _RefusedError("a NumPy array or a DLPack tensor", kind)
-    except _RefusedError as refused:
-        raise invalid(operation, name, *refused.args) from None
+    struct, pointer, imported = _describe_any(operation, name, tensor, written, any_strides)
     setattr(args, name, struct)
     getattr(args, name).data = pointer
     return imported
+
+
+def fill_pair(operation: str, keys: Any, values: Any, *, written: bool = False) -> tuple[CData, list[object]]:
+    """Return an ``fa_tensor[2]`` of keys and values, and what is to be kept with them; see `fill`."""
+    both = ffi.new(_PAIR)
+    kept: list[object] = [keys, values]
+    for index, name in enumerate("kv"):
+        struct, pointer, imported = _describe_any(operation, name, kept[index], written, any_strides=False)
+        both[index] = struct
+        both[index].data = pointer
+        kept.append(imported)
+    return both, kept
+
+
+def _describe_any(
+    operation: str, name: str, tensor: Any, written: bool, any_strides: bool
+) -> tuple[CData, CData, _dlpack.Imported | None]:
+    """Return a tensor's struct, its pointer, and what was read of a DLPack tensor."""
+    try:
+        if type(tensor) is np.ndarray or (isinstance(tensor, np.ndarray) and not isinstance(tensor, np.ma.MaskedArray)):
+            read_only = not (written and tensor.flags.writeable)
+            struct, is_contiguous, is_bf16 = _describe_array(
+                tensor.dtype, tensor.shape, tensor.strides, read_only, any_strides
+            )
+            if not is_contiguous:
+                pointer = _cast(_VOID, tensor.__array_interface__["data"][0])
+            else:
+                # Much the cheapest way to the address, but the buffer protocol has no bfloat16.
+                pointer = _from_buffer(tensor.view(_dtypes.UINT16) if is_bf16 else tensor)
+            return struct, pointer, None
+        if _dlpack.is_tensor(tensor) and not isinstance(tensor, np.ndarray):
+            imported = _dlpack.import_tensor(operation, name, tensor)
+            code = _BF16 if imported.code == lib.FA_U16 else imported.code
+            read_only = not written or imported.read_only
+            struct, _, _ = _describe(code, imported.shape, imported.strides, 1, read_only, any_strides)
+            return struct, imported.data, imported
+        kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
+        raise _RefusedError("a NumPy array or a DLPack tensor", kind)
+    except _RefusedError as refused:
+        raise invalid(operation, name, *refused.args) from None
+    except _UnknownError as unknown:
+        raise _dtypes.unsupported_operand(operation, name, unknown.args[0]) from None

@@ -316,17 +316,13 @@ class KVCache(Handle):
         return Explanation.from_json(string(found))
 
     def _step(self, operation: str, tokens: tuple[Any, Any] | None, queries: CData | None) -> None:
-        handle = live(self, operation)
-        pair = [ffi.NULL, ffi.NULL]
-        kept: list[Any] = []
-        if tokens is not None:
-            holder = ffi.new("fa_attention_args *")  # a place for tensors
-            for name, tensor in zip(("k", "v"), _pair(operation, tokens), strict=True):
-                whole = batched(tensor, 3)
-                kept += [whole, _tensor.fill(operation, holder, name, whole)]
-            kept.append(holder)
-            pair = [ffi.addressof(holder, name) for name in ("k", "v")]
-        check(lib.fa_kv_cache_step(handle, *pair, ffi.NULL if queries is None else queries))
+        handle, asked = live(self, operation), ffi.NULL if queries is None else queries
+        if tokens is None:
+            check(lib.fa_kv_cache_step(handle, ffi.NULL, ffi.NULL, asked))
+            return
+        keys, values = _pair(operation, tokens)
+        both, _kept = _tensor.fill_pair(operation, batched(keys, 3), batched(values, 3))
+        check(lib.fa_kv_cache_step(handle, both, both + 1, asked))
 
     def truncate(self, length: int, *, sequence: int | None = None) -> None:
         """Forget the newest tokens.
@@ -385,10 +381,8 @@ class KVCache(Handle):
         if which < 0:
             shape = (config.batch, *shape)
         both = np.empty(shape, self._dtype), np.empty(shape, self._dtype)
-        holder = ffi.new("fa_attention_args *")  # a place for tensors
-        for name, array in zip(("k", "v"), both, strict=True):
-            _tensor.fill(operation, holder, name, array, written=True)
-        check(lib.fa_kv_cache_dequantize(handle, which, ffi.addressof(holder, "k"), ffi.addressof(holder, "v")))
+        tensors, _kept = _tensor.fill_pair(operation, *both, written=True)
+        check(lib.fa_kv_cache_dequantize(handle, which, tensors, tensors + 1))
         return both
 
     # ---------------------------------------------------------------------------------------------------------- files

@@ -40,6 +40,8 @@ enum Handles {
   private struct Slot {
     var generation: UInt32 = 0
     var references = 0
+    /// Of the object, while there is one.
+    var kind = HandleKind.device
     var object: (any HandleObject)?
   }
 
@@ -57,6 +59,7 @@ enum Handles {
       guard index < indexLimit else { return nil }
       if index == table.slots.count { table.slots.append(Slot()) }
       table.slots[index].references = 1
+      table.slots[index].kind = Object.kind
       table.slots[index].object = object
       let bits = UInt(table.slots[index].generation) << 32 | UInt(index) << 8 | Object.kind.rawValue << 4
       return OpaquePointer(bitPattern: bits)
@@ -73,8 +76,8 @@ enum Handles {
     let found: (any HandleObject)? = table.withLock { table in
       index(of: handle, Object.kind, table).flatMap { table.slots[$0].object }
     }
-    guard let object = found as? Object else { throw refusal(handle, Object.kind, operation, argument) }
-    return object
+    guard let found else { throw refusal(handle, Object.kind, operation, argument) }
+    return unsafeDowncast(found, to: Object.self)  // its kind is that of the slot
   }
 
   static func retain(_ handle: OpaquePointer?, _ kind: HandleKind, _ operation: String) throws(FAError) {
@@ -106,7 +109,7 @@ enum Handles {
   private static func index(of handle: OpaquePointer?, _ kind: HandleKind, _ table: Table) -> Int? {
     let bits = UInt(bitPattern: handle)
     let index = Int(bits >> 8 & 0xFF_FFFF)
-    guard bits & 0xFF == kind.rawValue << 4, index < table.slots.count,
+    guard bits & 0xFF == kind.rawValue << 4, index < table.slots.count, table.slots[index].kind == kind,
       table.slots[index].generation == UInt32(truncatingIfNeeded: bits >> 32), table.slots[index].references > 0
     else { return nil }
     return index

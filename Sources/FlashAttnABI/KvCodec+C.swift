@@ -16,8 +16,9 @@ func encode(
 ) throws(FAError) {
   let encoder = try FlashAttnABI.encoder(encoder, operation)
   let registry = try FlashAttnABI.registry(registry, operation)
-  var buffers: [String: Buffer] = [:]
-  for (name, handle) in handles { buffers[name] = try optionalBuffer(handle, operation, name) }
+  let buffers = try NamedBuffers(handles) { (name, handle) throws(FAError) in
+    try optionalBuffer(handle, operation, name)
+  }
   try plan.encode(into: encoder, registry: registry, named: buffers)
 }
 

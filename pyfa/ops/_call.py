@@ -9,31 +9,32 @@ import numpy.typing as npt
 
 from pyfa._buffer import Buffer
 from pyfa._device import Device, KernelRegistry, default_device
-from pyfa._encoder import CommandEncoder
 from pyfa._errors import invalid
-from pyfa._ffi import CData, check, choices, ffi, integer
+from pyfa._ffi import CData, check, choices, ffi, integer, lib
 from pyfa._handle import live
 from pyfa.ops import _operands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pyfa._encoder import CommandEncoder
     from pyfa.ops._operands import Operand
 
 FORMATS = choices("fa_kv_format", "FA_KV_")
-_INTEGERS = ffi.typeof("int64_t[]")
+_INTEGERS, _ENCODER = ffi.typeof("int64_t[]"), ffi.typeof("fa_encoder **")
 
 
 class Call:
-    """One operation: an encoder of its own unless one is given, and what it keeps alive."""
+    """One operation: encoded where an encoder is given, else run at once; and what it keeps alive."""
+
+    __slots__ = ("device", "encoder", "kept", "operation", "registry")
 
     def __init__(
         self, operation: str, encoder: CommandEncoder | None, registry: KernelRegistry | None, device: Device | None
     ) -> None:
         self.operation = operation
-        self.encodes_only = encoder is not None
-        self.encoder = encoder or CommandEncoder(device or default_device())
-        self.device = self.encoder.device
+        self.encoder = encoder
+        self.device = encoder.device if encoder is not None else device or default_device()
         self.registry = registry or self.device.registry
         self.kept: list[Buffer | None] = []
 
@@ -56,40 +57,50 @@ class Call:
 
     def __call__(self, function: Any, *arguments: CData) -> None:
         """Encode, and run unless an encoder was given."""
-        check(function(live(self.encoder, self.operation), live(self.registry, self.operation), *arguments))
-        self.encoder.keep(*self.kept)
-        if not self.encodes_only:
-            self.encoder.commit_and_wait()
+        registry = live(self.registry, self.operation)
+        if self.encoder is not None:
+            check(function(live(self.encoder, self.operation), registry, *arguments))
+            self.encoder.keep(*self.kept)
+            return
+        device, encoder = live(self.device, self.operation), ffi.new(_ENCODER)
+        try:
+            check(lib.fa_encoder_create(device, encoder))
+            check(function(encoder[0], registry, *arguments))
+            check(lib.fa_encoder_commit_and_wait(encoder[0]))
+        finally:  # wherever an interrupt came
+            if encoder[0]:
+                lib.fa_encoder_release(encoder[0])
 
     def result(self, buffer: Buffer, given: object, like: Operand) -> Any:
         """Return what was computed, as the caller has its operands."""
-        return buffer if self.encodes_only else _operands.given_back(buffer, given, like)
+        return buffer if self.encoder is not None else _operands.given_back(buffer, given, like)
 
     def attend(
         self,
         function: Any,
         arguments: Sequence[CData],
         buffers: CData,
-        q: Operand,
-        inputs: Mapping[str, Operand | None],
-        target: Buffer,
-        sums: Buffer | None,
-        scratch: Mapping[str, Buffer | None],
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
         out: Buffer | None,
     ) -> Any:
-        """Bind operands by name and run one of the decoding rooms; `sums` are the log-sum-exp, if wanted."""
-        for name, operand in {"q": q, **inputs}.items():
-            setattr(buffers, name, self.handle(name, operand))
-        for name, buffer in {"o": target, "lse": sums, **scratch}.items():
-            setattr(buffers, name, self.handle(name, buffer, written=True))
+        """Bind operands by name and run one of the decoding rooms; o and lse of the `outputs` go back."""
+        for name, operand in inputs.items():
+            if operand is not None:
+                setattr(buffers, name, self.handle(name, operand))
+        for name, buffer in outputs.items():
+            if buffer is not None:
+                self.kept.append(buffer)
+                setattr(buffers, name, live(buffer, self.operation))
         self(function, *arguments, buffers)
+        q, target, sums = inputs["q"], outputs["o"], outputs["lse"]
         first = self.result(target, out, q)
         return first if sums is None else (first, self.result(sums, None, q))
 
 
 def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int, ...]:
     """Return the shape of an operand of so many dimensions."""
-    shape = tuple(_operands.checked(operation, name, operand).shape)
+    shape = _operands.checked(operation, name, operand).shape
     if len(shape) != rank:
         raise invalid(operation, name, f"{rank} dimensions", str(len(shape)))
     return shape
@@ -98,7 +109,7 @@ def rank_of(operation: str, name: str, operand: Operand, rank: int) -> tuple[int
 def per_sequence(operation: str, name: str, values: int | Sequence[int], batch: int) -> CData:
     """Return one integer for each sequence; a single one stands for all."""
     if isinstance(values, int) or np.ndim(values) == 0:
-        return ffi.new(_INTEGERS, [integer(operation, name, values)] * batch)
+        return ffi.new(_INTEGERS, (integer(operation, name, values),) * batch)
     given = list(values)
     if len(given) != batch:
         raise invalid(operation, name, f"one for each of {batch} sequences", str(len(given)))

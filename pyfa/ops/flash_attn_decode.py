@@ -161,23 +161,32 @@ def flash_attn_decode(
         if slopes not in ((shape[1],), shape[:2]):
             raise invalid(operation, "alibi", f"{list(shape[1:2])} or {list(shape[:2])}", str(list(slopes)))
         raw.alibi = lib.FA_ALIBI_HEADS if len(slopes) == 1 else lib.FA_ALIBI_SEQUENCES
-    lengths = per_sequence(operation, "kv_lens", kv_lens, shape[0])
-    starts = ffi.NULL if ring_starts is None else per_sequence(operation, "ring_starts", ring_starts, shape[0])
-    raw.kv_lens, raw.ring_starts = lengths, starts
+    raw.kv_lens = _lengths = per_sequence(operation, "kv_lens", kv_lens, shape[0])
+    if ring_starts is not None:
+        raw.ring_starts = _starts = per_sequence(operation, "ring_starts", ring_starts, shape[0])
     names = (formats, formats) if isinstance(formats, str) else formats
     if len(names) != 2:
         raise invalid(operation, "formats", "one format, or a pair", repr(formats))
-    raw.keys, raw.values = (choose(operation, "formats", FORMATS, name) for name in names)
+    keys, values = names
+    raw.keys, raw.values = choose(operation, "formats", FORMATS, keys), choose(operation, "formats", FORMATS, values)
     dtype = _operands.element_type(q)
     raw.dtype = _dtypes.dtype_code(operation, "dtype", dtype)
-    raw.causal, raw.has_sinks, raw.has_lse = bool(causal), sinks is not None, bool(return_lse)
+    raw.causal = bool(causal)
+    if sinks is not None:
+        raw.has_sinks = 1
+    if return_lse:
+        raw.has_lse = 1
+    if rotate_query:
+        raw.rotate_query = 1
+    if undo_rotation:
+        raw.undo_rotation = 1
     choose_sizes(operation, raw, {"window": window, "splits": splits, "nsg": nsg})
     _operands.number(operation, raw, "scale", max(shape[3], 1) ** -0.5 if scale is None else scale)
-    _operands.number(operation, raw, "softcap", 0 if softcap is None else softcap)
+    if softcap is not None:
+        _operands.number(operation, raw, "softcap", softcap)
     _operands.number(operation, raw, "scale_factor_d512", scale_factor_d512)
-    raw.rotate_query, raw.undo_rotation = bool(rotate_query), bool(undo_rotation)
     raw.seed = seed_of(operation, seed)
-    raw.half_norms = any(norms is not None and norms.dtype == _HALF for norms in (k_norms, v_norms))
+    raw.half_norms = _is_half(k_norms) or _is_half(v_norms)
     if explain:
         on = live((encoder.device if encoder else device) or default_device(), operation)
         return Explanation.from_json(string(result("const char *", lib.fa_flash_attn_decode_explain, on, raw)))
@@ -186,18 +195,19 @@ def flash_attn_decode(
     check(lib.fa_flash_attn_decode_scratch_bytes(live(call.device, operation), raw, scratch, scratch + 1))
     target = _operands.output(operation, "out", out) or call.new(shape, dtype)
     sums = call.new(shape[:3], np.float32) if return_lse else None
-    parts = [call.new((size // 4,), np.float32) if size else None for size in scratch]
+    partials, states = (call.new((size // 4,), np.float32) if size else None for size in (scratch[0], scratch[1]))
     return call.attend(
         lib.fa_flash_attn_decode,
         (raw,),
         ffi.new(_BUFFERS),
-        q,
-        {"k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks, "alibi": alibi},
-        target,
-        sums,
-        {"partials": parts[0], "partial_states": parts[1]},
+        {"q": q, "k": k, "k_norms": k_norms, "v": v, "v_norms": v_norms, "sinks": sinks, "alibi": alibi},
+        {"o": target, "lse": sums, "partials": partials, "partial_states": states},
         out,
     )
+
+
+def _is_half(norms: Operand | None) -> bool:
+    return norms is not None and norms.dtype == _HALF
 
 
 def _pages(

@@ -292,11 +292,8 @@ def _attend(
         lib.fa_flash_attn_vec,
         (room, raw),
         ffi.new("fa_flash_attn_vec_buffers *"),
-        q,
-        {"k": k[0], "k_norms": k[1], "v": v[0], "v_norms": v[1], "sinks": sinks},
-        target,
-        sums,
-        {"tmp": tmp},
+        {"q": q, "k": k[0], "k_norms": k[1], "v": v[0], "v_norms": v[1], "sinks": sinks},
+        {"o": target, "lse": sums, "tmp": tmp},
         out,
     )
     del lengths

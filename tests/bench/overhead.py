@@ -41,9 +41,12 @@ def importing(rounds: int) -> float:
         shutil.copytree(INCLUDE, package / "_native" / "include")
         text = _declarations.interface_text(INCLUDE)
         (package / "_native" / _declarations.PARSED).write_text(_declarations.parsed(text), encoding="utf-8")
-        environment = {**os.environ, "PYTHONPATH": scratch, "PYFA_LIBRARY": str(pyfa.library_path)}
+        # Installers write bytecode, whatever is usual here.
+        usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = {**usual, "PYTHONPATH": scratch, "PYFA_LIBRARY": str(Path(pyfa.library_path).resolve())}
         script = "import time, numpy; start = time.process_time(); import pyfa; print(time.process_time() - start)"
-        times = [float(run([sys.executable, "-c", script], environment)) for _ in range(rounds + 1)]
+        # In there, or a checkout that is the working directory would be found first.
+        times = [float(run([sys.executable, "-c", script], environment, scratch)) for _ in range(rounds + 1)]
     return 1e6 * min(times[1:])  # the first writes the bytecode
 
 
@@ -59,9 +62,9 @@ def build(directory: Path, name: str) -> Path:
     return program
 
 
-def run(command: list[str], environment: dict[str, str] | None = None) -> str:
+def run(command: list[str], environment: dict[str, str] | None = None, directory: str | None = None) -> str:
     """Return what a program prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=directory)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} failed with {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -6,7 +6,7 @@ struct AttentionCall {
   let operands: [HostOperand?]
 
   func run(on device: Device) throws(FAError) {
-    let plan = try PrefillChoice(problem, device.tuning.prefill, for: operation).plan
+    let plan = try PrefillChoice.plan(problem, on: device, for: operation)
     guard !plan.steps.isEmpty else { return }
     var host = HostOperands(device: device)
     defer { host.recycle() }

@@ -94,7 +94,7 @@ struct HostOperands {
     return buffers
   }
 
-  private mutating func bind(_ operand: HostOperand) throws(FAError) -> Buffer {
+  mutating func bind(_ operand: HostOperand) throws(FAError) -> Buffer {
     if let buffer = operand.tensor.buffer { return buffer }
     let count = operand.count
     if operand.reasonToCopy(on: device) == nil {

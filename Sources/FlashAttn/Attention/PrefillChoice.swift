@@ -37,6 +37,13 @@ struct PrefillChoice {
       try FlashAttnPrefillBlk.spec.plan(blk, for: operation), through: "blk")
   }
 
+  /// The passes alone; the device keeps the last ones.
+  static func plan(_ problem: Problem, on device: Device, for operation: String) throws(FAError) -> Plan {
+    try device.plans.prefill.plan(problem, for: operation) { () throws(FAError) in
+      try PrefillChoice(problem, device.tuning.prefill, for: operation).plan
+    }
+  }
+
   /// The mask's own planes, once each.
   private static func blkProblem(_ problem: Problem, _ tile: Tile) -> FlashAttnPrefillBlk.Problem {
     var blk = FlashAttnPrefillBlk.Problem(

@@ -82,31 +82,33 @@ extension KVCache {
           got: "\(count)")
       }
     }
-    var jobs: [WorkList.Job] = []
-    for (half, tensor, name) in [(state.keys, tokens.keys, "k"), (state.values, tokens.values, "v")] {
-      let bytes = try tensor.memory(operation, name)
-      guard let source = try operands.bind([HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: false)])[0]
-      else { continue }
-      if half.format.version == 1 {
-        jobs += try encodeVersion1(half, tensor, source, state, &work)
-      } else {
-        var buffers = ["src": source, "data": half.data]
-        buffers["norms"] = half.norms
-        var problem = KvEncode.Problem(
-          dtype: tensor.dtype, format: half.format, kvHeads: configuration.kvHeads, headDim: configuration.headDim,
-          tokens: count, capacity: state.capacity, positions: state.ends)
-        problem.ring = configuration.ring
-        problem.halfNorms = configuration.halfNorms && !half.format.isDense
-        problem.seed = half.format.isDense ? 0 : configuration.seed
-        problem.strides = Self.strides(tensor)
-        jobs.append(WorkList.Job(plan: try KvEncode.plan(problem).renamed(operation), buffers: buffers))
-      }
-    }
-    work.add(jobs)
+    let keys = try encode(state.keys, tokens.keys, "k", state, &work, &operands)
+    work.add(keys + (try encode(state.values, tokens.values, "v", state, &work, &operands)))
     for index in state.ends.indices {
       state.ends[index] += count
       state.begins[index] = max(state.begins[index], state.ends[index] - state.capacity)
     }
+  }
+
+  /// What brings the tokens of one half to their slots.
+  private func encode(
+    _ half: Half, _ tensor: HostTensor, _ name: String, _ state: State, _ work: inout WorkList,
+    _ operands: inout HostOperands
+  ) throws(FAError) -> [WorkList.Job] {
+    let operation = "kv_cache_append"
+    let bytes = try tensor.memory(operation, name)
+    let source = try operands.bind(HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: false))
+    if half.format.version == 1 { return try encodeVersion1(half, tensor, source, state, &work) }
+    var problem = KvEncode.Problem(
+      dtype: tensor.dtype, format: half.format, kvHeads: configuration.kvHeads, headDim: configuration.headDim,
+      tokens: tensor.shape[2], capacity: state.capacity, positions: state.ends)
+    problem.ring = configuration.ring
+    problem.halfNorms = configuration.halfNorms && !half.format.isDense
+    problem.seed = half.format.isDense ? 0 : configuration.seed
+    problem.strides = Self.strides(tensor)
+    let plan = try KvEncode.plan(problem, on: device, for: operation)
+    let buffers = NamedBuffers([("src", source), ("data", half.data), ("norms", half.norms)])
+    return [WorkList.Job(plan: plan, buffers: buffers)]
   }
 
   /// The encoders of version 1 want one sequence's float tokens, [n, Hkv, D].
@@ -131,24 +133,26 @@ extension KVCache {
       problem.position = state.ends[sequence]
       problem.ring = configuration.ring
       let slots = sequence * heads * state.capacity
-      var buffers = [
-        "src": try tokens.from(sequence * count * heads * headDim, operation),
-        "packed": try half.data.from(slots * half.format.width(headDim), operation),
-      ]
-      buffers["norms"] = try half.norms?.from(slots * half.format.norms(headDim), operation)
+      let buffers = NamedBuffers([
+        ("src", try tokens.from(sequence * count * heads * headDim, operation)),
+        ("packed", try half.data.from(slots * half.format.width(headDim), operation)),
+        ("norms", try half.norms?.from(slots * half.format.norms(headDim), operation)),
+      ])
       jobs.append(WorkList.Job(plan: try HadamardQuantizeKv.plan(problem).renamed(operation), buffers: buffers))
     }
     return jobs
   }
 
   private func check(_ tokens: Tokens, _ operation: String) throws(FAError) {
-    for (tensor, name) in [(tokens.keys, "k"), (tokens.values, "v")] {
+    let expected = SIMD4(configuration.batch, configuration.kvHeads, tokens.count, configuration.headDim)
+    func check(_ tensor: HostTensor, _ name: String) throws(FAError) {
       try tensor.expectRank(4...4, operation, name, lengths: [2])
       try tensor.expectDType([.f32, .f16, .bf16], operation, name)
-      let expected = [configuration.batch, configuration.kvHeads, tokens.count, configuration.headDim]
-      guard tensor.sizes == expected else {
-        throw .invalid(operation, name, expected: "\(expected)", got: "\(tensor.sizes)")
+      guard tensor.shape == expected else {
+        throw .invalid(operation, name, expected: "\((0..<4).map { expected[$0] })", got: "\(tensor.sizes)")
       }
     }
+    try check(tokens.keys, "k")
+    try check(tokens.values, "v")
   }
 }

@@ -96,12 +96,11 @@ extension KVCache {
     problem.seed = configuration.seed
     problem.qStrides = Self.strides(q)
     problem.oStrides = Self.strides(queries.o)
-    let plan = try FlashAttnDecode.plan(problem, tuning: device.tuning, for: operation)
-    var buffers = ["q": bound.q, "k": state.keys.data, "v": state.values.data, "o": bound.o]
-    buffers["k_norms"] = state.keys.norms
-    buffers["v_norms"] = state.values.norms
-    buffers["sinks"] = bound.sinks
-    buffers["lse"] = bound.lse
+    let plan = try FlashAttnDecode.plan(problem, on: device, for: operation)
+    var buffers = NamedBuffers([
+      ("q", bound.q), ("k", state.keys.data), ("v", state.values.data), ("o", bound.o), ("sinks", bound.sinks),
+      ("lse", bound.lse), ("k_norms", state.keys.norms), ("v_norms", state.values.norms),
+    ])
     for name in ["partials", "partial_states"] where plan.byteCount(of: name) > 0 {
       buffers[name] = try work.scratch(.f32, [plan.byteCount(of: name) / DType.f32.byteCount])
     }
@@ -140,16 +139,13 @@ extension KVCache {
       problem.layout = .strided(
         q: Self.strides(q), k: keys.strides, v: values.strides, o: Self.strides(queries.o))
       let first = group.lowerBound
-      var buffers = [
-        "q": try bound.q.from(first * q.stride(0), operation),
-        "o": try bound.o.from(first * queries.o.stride(0), operation),
-      ]
-      buffers["k"] = keys.buffer
-      buffers["v"] = values.buffer
-      buffers["sinks"] = bound.sinks
-      buffers["lse"] = try bound.lse?.from(first * q.shape[1] * q.shape[2], operation)
-      let plan = try PrefillChoice(problem, device.tuning.prefill, for: operation).plan
-      jobs.append(WorkList.Job(plan: plan.renamed(operation), buffers: buffers))
+      let buffers = NamedBuffers([
+        ("q", try bound.q.from(first * q.stride(0), operation)), ("k", keys.buffer), ("v", values.buffer),
+        ("o", try bound.o.from(first * queries.o.stride(0), operation)), ("sinks", bound.sinks),
+        ("lse", try bound.lse?.from(first * q.shape[1] * q.shape[2], operation)),
+      ])
+      let plan = try PrefillChoice.plan(problem, on: device, for: operation)
+      jobs.append(WorkList.Job(plan: plan, buffers: buffers))
     }
     work.add(jobs)
   }

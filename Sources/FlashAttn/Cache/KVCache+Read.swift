@@ -33,8 +33,7 @@ extension KVCache {
             got: tensor.isReadOnly ? "a read-only one" : "strides \(tensor.strides)")
         }
         let bytes = try tensor.memory(operation, name)
-        let bound = try operands.bind([HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: true)])[0]
-        guard let target = bound else { continue }
+        let target = try operands.bind(HostOperand(name: name, tensor: tensor, bytes: bytes, isWritten: true))
         for group in groups(chosen, state) {
           let first = (group.lowerBound - chosen.lowerBound) * inner.reduce(1, *)
           try read(half, group, state, into: try target.from(first, operation), &work)
@@ -76,8 +75,10 @@ extension KVCache {
     problem.ring = configuration.ring
     problem.halfNorms = configuration.halfNorms && !half.format.isDense
     problem.seed = half.format.isDense ? 0 : configuration.seed
-    var buffers = ["data": try half.data.from(slots * half.format.width(headDim), operation), "out": target]
-    buffers["norms"] = try half.norms?.from(slots * half.format.norms(headDim), operation)
+    let buffers = NamedBuffers([
+      ("data", try half.data.from(slots * half.format.width(headDim), operation)), ("out", target),
+      ("norms", try half.norms?.from(slots * half.format.norms(headDim), operation)),
+    ])
     work.add(try KvDecode.plan(problem).renamed(operation), buffers)
   }
 }

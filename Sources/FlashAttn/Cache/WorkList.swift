@@ -2,7 +2,7 @@
 struct WorkList {
   struct Job {
     let plan: Plan
-    let buffers: [String: Buffer]
+    let buffers: NamedBuffers
   }
 
   let device: Device
@@ -23,7 +23,7 @@ struct WorkList {
     if !stage.isEmpty { stages.append(stage) }
   }
 
-  mutating func add(_ plan: Plan, _ buffers: [String: Buffer]) { stages.append([Job(plan: plan, buffers: buffers)]) }
+  mutating func add(_ plan: Plan, _ buffers: NamedBuffers) { stages.append([Job(plan: plan, buffers: buffers)]) }
 
   /// Memory for the work alone; its content is unknown.
   mutating func scratch(_ dtype: DType, _ shape: [Int]) throws(FAError) -> Buffer {

@@ -137,12 +137,14 @@ public enum FlashAttnDecode {
   }
 
   /// `plan` for a device, which keeps the last one: sizes of scratch memory are asked for first, then the work itself.
-  public static func plan(_ problem: Problem, on device: Device) throws(FAError) -> Plan {
-    let known = device.lastDecode.withLock { $0 }
-    if let known, known.problem == problem { return known.plan }
-    let plan = try plan(problem, tuning: device.tuning)
-    device.lastDecode.withLock { $0 = (problem, plan) }
-    return plan
+  ///
+  /// - Parameter caller: the operation that errors name; the room itself if nil.
+  public static func plan(
+    _ problem: Problem, on device: Device, for caller: String? = nil
+  ) throws(FAError) -> Plan {
+    try device.plans.decode.plan(problem, for: caller ?? spec.name) { () throws(FAError) in
+      try plan(problem, tuning: device.tuning, for: caller)
+    }
   }
 
   /// Simdgroups a threadgroup can have: registers limit them, and head dimension 512 takes two at a time.
@@ -197,7 +199,7 @@ public enum FlashAttnDecode {
       ConstantRule(index: 80, name: "has_alibi") { problem, _ in .bool(problem.alibi != nil) },
     ],
     rules: [
-      .batch(\.keyLengths.count), Rule(check: paging), .sizes(.H, .Hkv, .D, .qL, .cap), .divides(.Hkv, .H),
+      .batch { $0.keyLengths.count }, Rule(check: paging), .sizes(.H, .Hkv, .D, .qL, .cap), .divides(.Hkv, .H),
       .factor("scale", \.scale), .within("splits", DecodeProblem.workGroups, \.parts), Rule(check: lengths),
       Rule(check: options), Rule(check: entries),
     ],

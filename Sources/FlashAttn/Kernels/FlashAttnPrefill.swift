@@ -42,7 +42,9 @@ public enum FlashAttnPrefill {
   public static func encode(
     _ problem: Problem, _ buffers: Buffers, into encoder: CommandEncoder, registry: KernelRegistry? = nil
   ) throws(FAError) {
-    try plan(problem).encode(into: encoder, registry: registry ?? encoder.device.registry, buffers: buffers.list)
+    let device = encoder.device
+    try device.plans.prefill.plan(problem, for: spec.name) { () throws(FAError) in try plan(problem) }
+      .encode(into: encoder, registry: registry ?? device.registry, buffers: buffers.list)
   }
 
   static let spec = PrefillSpec.spec(

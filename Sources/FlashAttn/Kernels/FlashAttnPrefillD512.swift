@@ -18,8 +18,11 @@ public enum FlashAttnPrefillD512 {
   public static func encode(
     _ problem: Problem, _ buffers: Buffers, into encoder: CommandEncoder, registry: KernelRegistry? = nil
   ) throws(FAError) {
-    try plan(problem, tuning: encoder.device.tuning).encode(
-      into: encoder, registry: registry ?? encoder.device.registry, buffers: buffers.list)
+    let device = encoder.device
+    try device.plans.prefill.plan(problem, for: spec.name) { () throws(FAError) in
+      try plan(problem, tuning: device.tuning)
+    }
+    .encode(into: encoder, registry: registry ?? device.registry, buffers: buffers.list)
   }
 
   static let simdgroupCounts = [4, 8]

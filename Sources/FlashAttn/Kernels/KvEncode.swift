@@ -1,6 +1,6 @@
 /// Appends tokens to a cache: as they are, or rotated and quantised by version 2 of the codec.
 public enum KvEncode {
-  public struct Problem: KernelProblem {
+  public struct Problem: KernelProblem, Equatable {
     /// Of the tokens.
     public var dtype: DType
     /// Of the cache.
@@ -52,6 +52,15 @@ public enum KvEncode {
 
   public static func plan(_ problem: Problem) throws(FAError) -> Plan { try spec.plan(problem) }
 
+  /// `plan` for a device, which keeps the last one: keys and values are mostly of one kind.
+  ///
+  /// - Parameter caller: the operation that errors name.
+  static func plan(_ problem: Problem, on device: Device, for caller: String) throws(FAError) -> Plan {
+    try device.plans.kvEncode.plan(problem, for: caller) { () throws(FAError) in
+      try spec.plan(problem, for: caller)
+    }
+  }
+
   static let formats = KVFormat.allCases.filter { $0.version == 2 }
 
   static let spec = KernelSpec<Problem>(
@@ -78,7 +87,8 @@ public enum KvEncode {
     ],
     constants: constants(format: \.format, halfNorms: \.halfNorms, seed: \.seed),
     rules: [
-      .batch(\.positions.count), .sizes(.Hkv, .D, .tokens, .cap), .format(formats, \.format), Rule(check: positions),
+      .batch { $0.positions.count }, .sizes(.Hkv, .D, .tokens, .cap), .format(formats, \.format),
+      Rule(check: positions),
     ],
     launch: { problem, _ in Launch(grid: Size3(problem.tokens, problem.kvHeads, problem.positions.count)) },
     op: .other)

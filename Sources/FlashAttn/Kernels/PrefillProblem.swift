@@ -17,7 +17,7 @@ extension FlashAttnPrefill {
   /// What to compute. Tensors are [B, H, L, D] or [B, L, H, D].
   ///
   /// Row i stands at position p = i + queryOffset among the keys. A row without any key to attend gives zeros.
-  public struct Problem: KernelProblem {
+  public struct Problem: KernelProblem, Equatable {
     public enum Layout: Hashable, Sendable {
       /// [batch, heads, length, head_dim], contiguous.
       case headMajor
@@ -54,7 +54,11 @@ extension FlashAttnPrefill {
     /// Whether the caller brings block bytes of the mask, made by `FlashAttnPrefillBlk` for the kernel's own tile.
     public var blk = false
     /// Bytes between the block bytes of neighbouring batches and heads; 0 broadcasts.
-    public var blkStrides = (batch: 0, head: 0)
+    public var blkStrides: (batch: Int, head: Int) {
+      get { (blkPlanes.batch, blkPlanes.head) }
+      set { blkPlanes = Strides(batch: newValue.batch, head: newValue.head, row: 0) }
+    }
+    private var blkPlanes = Strides(batch: 0, head: 0, row: 0)
     /// Whether each head has a sink: a score that joins every row's sum and has no value. float32 [H].
     public var sinks = false
     public var layout = Layout.headMajor
@@ -76,10 +80,12 @@ extension FlashAttnPrefill {
     public var nsg: Int?
 
     /// Behind one reference: problems are copied often, and few have sequences.
-    private final class HeldSequences: Sendable {
+    private final class HeldSequences: Sendable, Equatable {
       let sequences: Sequences
 
       init(_ sequences: Sequences) { self.sequences = sequences }
+
+      static func == (one: HeldSequences, other: HeldSequences) -> Bool { one.sequences == other.sequences }
     }
 
     public init(

@@ -120,15 +120,15 @@ public final class Buffer: @unchecked Sendable {
     return storage.metal.contents() + metalOffset
   }
 
-  func checkUsable(_ operation: String, _ argument: String = "buffer") throws(FAError) {
+  func checkUsable(_ operation: String, _ argument: @autoclosure () -> String = "buffer") throws(FAError) {
     guard !storage.isRecycled else {
-      throw .invalid(operation, argument, expected: "a live buffer", got: "one given back to its pool")
+      throw .invalid(operation, argument(), expected: "a live buffer", got: "one given back to its pool")
     }
   }
 
-  func checkWritable(_ operation: String, _ argument: String = "buffer") throws(FAError) {
+  func checkWritable(_ operation: String, _ argument: @autoclosure () -> String = "buffer") throws(FAError) {
     guard !isReadOnly else {
-      throw .invalid(operation, argument, expected: "a writable buffer", got: "a read-only one")
+      throw .invalid(operation, argument(), expected: "a writable buffer", got: "a read-only one")
     }
   }
 

@@ -68,11 +68,12 @@ public final class CommandEncoder: Sendable {
     try dispatch.validate(on: device)
     try state.withLock { state throws(FAError) in
       try Self.checkOpen(state, dispatch.kernel)
-      var dispatch = dispatch
-      if let op = state.pendingOp { dispatch.op = op }
+      let op = state.pendingOp ?? dispatch.op
       state.pendingOp = nil
       if state.capture != nil {
-        state.capture?.append(.dispatch(dispatch))
+        var recorded = dispatch
+        recorded.op = op
+        state.capture?.append(.dispatch(recorded))
       } else {
         try encode(dispatch, &state)
       }

@@ -19,8 +19,7 @@ public final class Device: @unchecked Sendable {
   let allocator: Allocator
   /// Memory for tensors that have to be copied in and out.
   let staging: BufferPool
-  /// What `FlashAttnDecode.plan` was asked for last.
-  let lastDecode = Locked<(problem: FlashAttnDecode.Problem, plan: Plan)?>(nil)
+  let plans = PlanMemos()
 
   /// The system's default device.
   ///

@@ -70,6 +70,8 @@ public struct FunctionConstant: Hashable, Sendable {
 struct PipelineKey: Hashable, CustomStringConvertible {
   let kernel: String
   let constants: [FunctionConstant]
+  /// Hash of the two: keys are looked up more often than they are made.
+  private let digest: Int
   #if !canImport(Metal)
     /// A pipeline keeps the options of its making.
     var execution: SoftMetalOptions?
@@ -79,6 +81,10 @@ struct PipelineKey: Hashable, CustomStringConvertible {
     self.kernel = kernel
     let ascending = zip(constants, constants.dropFirst()).allSatisfy { $0.index < $1.index }
     self.constants = ascending ? constants : constants.sorted { $0.index < $1.index }
+    var hasher = Hasher()
+    hasher.combine(kernel)
+    hasher.combine(self.constants)
+    digest = hasher.finalize()
     for (one, next) in zip(self.constants, self.constants.dropFirst()) where one.index == next.index {
       throw .invalid("pipeline", "constants", expected: "each index once", got: "\(one.index) twice for \(kernel)")
     }
@@ -86,6 +92,8 @@ struct PipelineKey: Hashable, CustomStringConvertible {
       throw .invalid("pipeline", "constants", expected: "an index in 0...65535", got: "\(outside.index) for \(kernel)")
     }
   }
+
+  func hash(into hasher: inout Hasher) { hasher.combine(digest) }
 
   var values: MTLFunctionConstantValues {
     let values = MTLFunctionConstantValues()

@@ -74,10 +74,14 @@ public final class KernelRegistry: Sendable {
   ///
   /// - Throws: `kernelNotFound`, or `compileFailed` with the compiler's text in `log`.
   public func pipeline(_ kernel: String, constants: [FunctionConstant] = []) throws(FAError) -> Pipeline {
-    let key = try key(kernel, constants)
+    try pipeline(PipelineKey(kernel, constants))
+  }
+
+  func pipeline(_ key: PipelineKey) throws(FAError) -> Pipeline {
+    let key = executed(key)
     return try state.withLock { state throws(FAError) in
       if let known = state.pipelines[key] { return known }
-      let pipeline = try makePipeline(key, try library(having: kernel, &state))
+      let pipeline = try makePipeline(key, try library(having: key.kernel, &state))
       state.pipelines[key] = pipeline
       return pipeline
     }
@@ -85,12 +89,13 @@ public final class KernelRegistry: Sendable {
 
   /// Whether that pipeline is there already.
   public func isCached(_ kernel: String, constants: [FunctionConstant] = []) throws(FAError) -> Bool {
-    let key = try key(kernel, constants)
+    let key = executed(try PipelineKey(kernel, constants))
     return state.withLock { $0.pipelines[key] != nil }
   }
 
-  private func key(_ kernel: String, _ constants: [FunctionConstant]) throws(FAError) -> PipelineKey {
-    var key = try PipelineKey(kernel, constants)
+  /// The key, as the device executes shaders now.
+  private func executed(_ key: PipelineKey) -> PipelineKey {
+    var key = key
     #if !canImport(Metal)
       key.execution = soft?.options
     #endif

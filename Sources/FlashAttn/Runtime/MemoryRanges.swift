@@ -13,24 +13,29 @@ struct MemoryRanges {
   /// Whether running `dispatch` beside the others could change a result: a shared byte that one of the two writes.
   func conflict(with dispatch: Dispatch) -> Bool {
     guard !entries.isEmpty else { return false }
-    return Self.ranges(of: dispatch).contains { new in
-      entries.contains { old in
+    return dispatch.arguments.contains { argument in
+      guard let new = Self.entry(of: argument, dispatch) else { return false }
+      return entries.contains { old in
         old.block == new.block && (old.writes || new.writes) && old.range.overlaps(new.range)
       }
     }
   }
 
-  mutating func insert(_ dispatch: Dispatch) { entries += Self.ranges(of: dispatch) }
+  mutating func insert(_ dispatch: Dispatch) {
+    if entries.isEmpty { entries.reserveCapacity(dispatch.arguments.count) }
+    for argument in dispatch.arguments {
+      if let new = Self.entry(of: argument, dispatch) { entries.append(new) }
+    }
+  }
 
   mutating func removeAll() { entries.removeAll(keepingCapacity: true) }
 
-  private static func ranges(of dispatch: Dispatch) -> [Entry] {
-    dispatch.arguments.compactMap { argument in
-      guard case .buffer(let buffer, let offset) = argument.value else { return nil }
-      let start = buffer.metalOffset + offset
-      return Entry(
-        block: ObjectIdentifier(buffer.storage.block), range: start..<buffer.metalOffset + buffer.byteCount,
-        writes: dispatch.writes(argument))
-    }
+  /// Nil for bytes, which nobody else has.
+  private static func entry(of argument: Argument, _ dispatch: Dispatch) -> Entry? {
+    guard case .buffer(let buffer, let offset) = argument.value else { return nil }
+    let start = buffer.metalOffset + offset
+    return Entry(
+      block: ObjectIdentifier(buffer.storage.block), range: start..<buffer.metalOffset + buffer.byteCount,
+      writes: dispatch.writes(argument))
   }
 }

@@ -14,18 +14,17 @@ enum Extent {
     return total
   }
 
-  /// How many elements a strided tensor spans, from its first to its last; nil on overflow. Sizes are positive,
+  /// How many elements a tensor of rank 4 spans, from its first to its last; nil on overflow. Sizes are positive,
   /// strides are not negative.
-  static func span(_ sizesAndStrides: some Sequence<(size: Int, stride: Int)>) -> Int? {
-    var last = 0
-    for (size, stride) in sizesAndStrides {
-      let (step, tooFar) = (size - 1).multipliedReportingOverflow(by: stride)
-      let (sum, overflow) = last.addingReportingOverflow(step)
+  static func span(_ sizes: [Int], _ strides: Strides) -> Int? {
+    var count = sizes[3]
+    for (dim, stride) in strides.outer.enumerated() {
+      let (step, tooFar) = (sizes[dim] - 1).multipliedReportingOverflow(by: stride)
+      let (sum, overflow) = count.addingReportingOverflow(step)
       if tooFar || overflow { return nil }
-      last = sum
+      count = sum
     }
-    let (count, overflow) = last.addingReportingOverflow(1)
-    return overflow ? nil : count
+    return count
   }
 
   /// Bytes of a contiguous tensor, after checking that its shape makes sense.

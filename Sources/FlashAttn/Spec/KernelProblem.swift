@@ -68,6 +68,9 @@ public struct Strides: Hashable, Sendable {
     self.row = row
   }
 
+  /// Outermost first.
+  var outer: [Int] { [batch, head, row] }
+
   /// As the parameter blocks have them.
   var packed: (Int64, Int64, Int64) { (Int64(batch), Int64(head), Int64(row)) }
 }

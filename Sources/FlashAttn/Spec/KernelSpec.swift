@@ -29,25 +29,28 @@ struct KernelSpec<Problem: KernelProblem>: Sendable {
     let tile = try tile(of: variant, for: problem)
     let sizes = Sizes(problem: problem, tile: tile)
     var requirements: [Plan.Operand] = []
+    requirements.reserveCapacity(operands.count)
     var bindings: [Plan.Binding] = []
+    bindings.reserveCapacity(operands.count)
     for operand in operands {
-      let present = operand.isPresent(problem)
-      if present {
-        bindings.append(Plan.Binding(slot: operand.slot, operand: requirements.count, access: operand.access))
+      guard operand.isPresent(problem) else {
+        requirements.append(.absent(operand.name, operand.access))
+        continue
       }
+      bindings.append(Plan.Binding(slot: operand.slot, operand: requirements.count, access: operand.access))
+      let shape = operand.sizes(sizes)
       requirements.append(
         Plan.Operand(
-          name: operand.name, access: operand.access, dtypes: present ? operand.dtype.choices(problem) : [],
-          isPresent: present,
-          byteCount: present ? try operand.byteCount(sizes, operation) : 0,
-          shape: present ? operand.sizes(sizes) : [], isTiled: operand.isTiled))
+          name: operand.name, access: operand.access, dtypes: operand.dtype.choices(problem), isPresent: true,
+          byteCount: try operand.byteCount(shape, of: sizes, operation), shape: shape, isTiled: operand.isTiled))
     }
     guard !problem.isEmpty else { return Plan(operation: operation, operands: requirements, steps: []) }
+    let constants = constants.compactMap { rule in
+      rule.value(problem, tile).map { Plan.Constant(name: rule.name, index: rule.index, value: $0) }
+    }
     let pass = Plan.Pass(
-      room: name, kernel: variant.kernel, tile: tile, op: op,
-      constants: constants.compactMap { rule in
-        rule.value(problem, tile).map { Plan.Constant(name: rule.name, index: rule.index, value: $0) }
-      },
+      room: name, kernel: variant.kernel, tile: tile, op: op, constants: constants,
+      key: try PipelineKey(variant.kernel, constants.map { FunctionConstant($0.index, $0.value) }),
       blocks: blocks.compactMap { block in
         block.isPresent(problem) ? Plan.Block(slot: block.slot, bytes: block.bytes(problem, tile)) : nil
       },

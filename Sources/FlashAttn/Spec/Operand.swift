@@ -46,28 +46,26 @@ struct Operand<Problem: KernelProblem>: Sendable {
   var extents: @Sendable (Problem) -> [Int]? = { _ in nil }
 
   /// Whether the last two dimensions count tiles, so that only a buffer cut into the same tiles can serve.
-  var isTiled: Bool { shape.suffix(2) == [.NQ, .NK] }
+  var isTiled: Bool { shape.last == .NK && shape.dropLast().last == .NQ }
 
   func sizes(_ all: Sizes<Problem>) -> [Int] {
     extents(all.problem) ?? stridedSizes(all.problem) ?? shape.map { all($0) }
   }
 
   /// The bytes from the operand's first element to its last.
-  func byteCount(_ all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {
+  ///
+  /// - Parameter sizes: its own, of all.
+  func byteCount(_ sizes: [Int], of all: Sizes<Problem>, _ operation: String) throws(FAError) -> Int {
     let problem = all.problem
-    let sizes = sizes(all)
     for size in sizes where size == 0 { return 0 }
     // Without overflow here no stride derived from the sizes has wrapped around.
     guard var elements = Extent.product(sizes), elements <= Int.max / 8 else { throw tooLarge(sizes, operation) }
     if extents(problem) == nil, let strides = strides?(all) {
-      let outer = [strides.batch, strides.head, strides.row]
-      guard outer.allSatisfy({ $0 >= 0 }) else {
-        throw .invalid(operation, "\(name)_strides", expected: "strides that are not negative", got: "\(outer)")
+      guard strides.batch >= 0, strides.head >= 0, strides.row >= 0 else {
+        throw .invalid(operation, "\(name)_strides", expected: "strides that are not negative", got: "\(strides.outer)")
       }
-      guard let span = Extent.span(zip(sizes, outer + [1]).map { (size: $0, stride: $1) }) else {
-        throw tooLarge(sizes, operation)
-      }
-      if access.writes { try checkDistinct(sizes, outer, operation) }
+      guard let span = Extent.span(sizes, strides) else { throw tooLarge(sizes, operation) }
+      if access.writes { try checkDistinct(sizes, strides.outer, operation) }
       elements = span
     }
     guard let bytes = Extent.product([elements, dtype.choices(problem)[0].byteCount]) else {

@@ -13,6 +13,11 @@ public struct Plan: Sendable {
     var isTiled = false
     /// Where it begins in the passes' scratch memory; nil if the caller brings it.
     var scratchOffset: Int?
+
+    /// What the problem does without.
+    static func absent(_ name: String, _ access: Access) -> Operand {
+      Operand(name: name, access: access, dtypes: [], isPresent: false, byteCount: 0, shape: [])
+    }
   }
 
   struct Constant: Sendable {
@@ -40,6 +45,8 @@ public struct Plan: Sendable {
     let tile: Tile
     let op: OpKind
     let constants: [Constant]
+    /// The kernel with these constants.
+    let key: PipelineKey
     let blocks: [Block]
     var bindings: [Binding]
     let launch: Launch
@@ -134,13 +141,19 @@ public struct Plan: Sendable {
 
   /// `encode`, with buffers by the names of their operands.
   public func encode(
-    into encoder: CommandEncoder, registry: KernelRegistry, named buffers: [String: Buffer], tracked: Bool = true
+    into encoder: CommandEncoder, registry: KernelRegistry, named buffers: NamedBuffers, tracked: Bool = true
   ) throws(FAError) {
-    for name in buffers.keys.sorted() where !operands.contains(where: { $0.name == name && $0.isPresent }) {
-      throw .invalid(operation, name, expected: "none for this problem", got: "a buffer")
+    var bound: [Buffer?] = Array(repeating: nil, count: operands.count)
+    var found = 0
+    for index in operands.indices where operands[index].isPresent {
+      bound[index] = buffers[operands[index].name]
+      if bound[index] != nil { found += 1 }
     }
-    try encode(
-      into: encoder, registry: registry, buffers: operands.map { buffers[$0.name] }, tracked: tracked)
+    func isWanted(_ name: String) -> Bool { operands.contains { $0.name == name && $0.isPresent } }
+    if found < buffers.count, let unknown = buffers.firstUnknown(isWanted) {
+      throw .invalid(operation, unknown, expected: "none for this problem", got: "a buffer")
+    }
+    try encode(into: encoder, registry: registry, buffers: bound, tracked: tracked)
   }
 
   /// Where more scratch memory may begin.
@@ -161,10 +174,10 @@ public struct Plan: Sendable {
     tracked: Bool = true
   ) throws(FAError) {
     var buffers = buffers
-    for (index, operand) in operands.enumerated() {
-      guard let offset = operand.scratchOffset else { continue }
+    for index in operands.indices {
+      guard let offset = operands[index].scratchOffset else { continue }
       guard let scratch else { throw .invalid(operation, "scratch", expected: "a buffer", got: "none") }
-      let part = try scratch.view(byteOffset: offset, shape: [operand.byteCount], dtype: .u8)
+      let part = try scratch.view(byteOffset: offset, shape: [operands[index].byteCount], dtype: .u8)
       if index < buffers.count { buffers[index] = part } else { buffers.append(part) }
     }
     try check(buffers)
@@ -184,9 +197,9 @@ public struct Plan: Sendable {
   private func dispatch(
     _ pass: Pass, _ device: Device, _ registry: KernelRegistry, _ buffers: [Buffer?], tracked: Bool
   ) throws(FAError) -> Dispatch {
-    let pipeline = try registry.pipeline(
-      pass.kernel, constants: pass.constants.map { FunctionConstant($0.index, $0.value) })
+    let pipeline = try registry.pipeline(pass.key)
     var arguments: [Argument] = []
+    arguments.reserveCapacity(pass.blocks.count + pass.bindings.count)
     for block in pass.blocks { arguments.append(try argument(block, device)) }
     for binding in pass.bindings {
       // A slot without elements is bound all the same; nothing is read or written through it.
@@ -210,35 +223,41 @@ public struct Plan: Sendable {
 
   /// A buffer that is used as the binding would use its own, if there is one.
   private func standIn(for binding: Binding, _ buffers: [Buffer?]) -> Buffer? {
-    let alike = zip(operands, buffers).first { $0.access.writes == binding.access.writes && $1 != nil }?.1
-    return alike ?? buffers.lazy.compactMap { $0 }.first
+    for (index, buffer) in zip(operands.indices, buffers) where operands[index].access.writes == binding.access.writes {
+      if let buffer { return buffer }
+    }
+    return buffers.lazy.compactMap { $0 }.first
   }
 
   private func check(_ buffers: [Buffer?]) throws(FAError) {
-    for (operand, buffer) in zip(operands, buffers) {
-      guard operand.isPresent else {
-        if buffer != nil {
-          throw .invalid(operation, operand.name, expected: "none for this problem", got: "a buffer")
-        }
-        continue
+    for index in 0..<min(operands.count, buffers.count) {
+      if operands[index].isPresent {
+        try check(buffers[index], at: index)
+      } else if buffers[index] != nil {
+        throw .invalid(operation, operands[index].name, expected: "none for this problem", got: "a buffer")
       }
-      guard let buffer else {
-        if operand.byteCount == 0 { continue }
-        throw .invalid(operation, operand.name, expected: "a buffer", got: "none")
-      }
-      try buffer.checkUsable(operation, operand.name)
-      if operand.access.writes { try buffer.checkWritable(operation, operand.name) }
-      guard operand.dtypes.contains(buffer.dtype) else {
-        throw .invalid(operation, operand.name, expected: "\(operand.dtypes[0])", got: "\(buffer.dtype)")
-      }
-      guard operand.byteCount <= buffer.byteCount else {
-        throw FAError(
-          .invalidArgument, operation, operand.name,
-          "needs \(operand.byteCount) bytes for \(operand.shape) \(buffer.dtype), got \(buffer.byteCount)")
-      }
-      if operand.isTiled, operand.scratchOffset == nil { try checkTiles(operand, buffer) }
     }
     try checkAliases(buffers)
+  }
+
+  private func check(_ buffer: Buffer?, at index: Int) throws(FAError) {
+    guard let buffer else {
+      if operands[index].byteCount == 0 { return }
+      throw .invalid(operation, operands[index].name, expected: "a buffer", got: "none")
+    }
+    try buffer.checkUsable(operation, operands[index].name)
+    if operands[index].access.writes { try buffer.checkWritable(operation, operands[index].name) }
+    guard operands[index].dtypes.contains(buffer.dtype) else {
+      throw .invalid(
+        operation, operands[index].name, expected: "\(operands[index].dtypes[0])", got: "\(buffer.dtype)")
+    }
+    guard operands[index].byteCount <= buffer.byteCount else {
+      let operand = operands[index]
+      throw FAError(
+        .invalidArgument, operation, operand.name,
+        "needs \(operand.byteCount) bytes for \(operand.shape) \(buffer.dtype), got \(buffer.byteCount)")
+    }
+    if operands[index].isTiled, operands[index].scratchOffset == nil { try checkTiles(operands[index], buffer) }
   }
 
   /// Bytes of other tiles mean other keys, and no count of them would tell.
@@ -255,14 +274,15 @@ public struct Plan: Sendable {
   }
 
   private func checkAliases(_ buffers: [Buffer?]) throws(FAError) {
-    for (index, output) in operands.enumerated() where output.access.writes && output.isPresent {
+    for index in operands.indices where operands[index].access.writes && operands[index].isPresent {
       guard let written = buffers[index] else { continue }
-      let range = written.metalOffset..<written.metalOffset + output.byteCount
-      for (other, operand) in operands.enumerated() where other != index && operand.isPresent {
+      let range = written.metalOffset..<written.metalOffset + operands[index].byteCount
+      for other in operands.indices where other != index && operands[other].isPresent {
         guard let buffer = buffers[other], buffer.storage.block === written.storage.block else { continue }
-        if range.overlaps(buffer.metalOffset..<buffer.metalOffset + operand.byteCount) {
+        if range.overlaps(buffer.metalOffset..<buffer.metalOffset + operands[other].byteCount) {
           throw .invalid(
-            operation, output.name, expected: "memory of its own", got: "memory it shares with \(operand.name)")
+            operation, operands[index].name, expected: "memory of its own",
+            got: "memory it shares with \(operands[other].name)")
         }
       }
     }

@@ -44,6 +44,8 @@ struct CommandList: ~Copyable {
     var written: UnsafeMutablePointer<UInt8>?
   }
   private struct Unretained { weak var buffer: SoftBuffer? }
+  /// The objects of one dispatch: a pipeline and its buffers.
+  private static let commonlyKept = 12
 
   private(set) var commands: [Command] = []
   private(set) var bindings: [Binding] = []
@@ -62,9 +64,16 @@ struct CommandList: ~Copyable {
     commands.replaceSubrange(first..., with: moved.map { commands[$0] })
   }
   mutating func append(_ binding: Binding) { bindings.append(binding) }
+  /// For the bindings of one more dispatch.
+  mutating func reserveBindings(_ count: Int) {
+    if bindings.isEmpty { bindings.reserveCapacity(count) }
+  }
   mutating func appendThreadgroupBytes(_ bytes: UInt64, slot: Int) { threadgroupBytes.append((slot, bytes)) }
 
-  mutating func keep(_ object: AnyObject) { kept.append(object) }
+  mutating func keep(_ object: AnyObject) {
+    if kept.isEmpty { kept.reserveCapacity(Self.commonlyKept) }
+    kept.append(object)
+  }
   mutating func remember(_ buffer: SoftBuffer) { unretained.append(Unretained(buffer: buffer)) }
 
   mutating func copyBytes(_ bytes: UnsafeRawPointer, count: Int) -> UnsafeMutableRawPointer {

@@ -89,15 +89,16 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
 
   func setThreadgroupMemoryLength(_ length: Int, index: Int) {
     guard admits("setThreadgroupMemoryLength") else { return }
-    let place = "setThreadgroupMemoryLength: index \(index)"
+    func place() -> String { "setThreadgroupMemoryLength: index \(index)" }
     guard (0..<Limits.threadgroupSlots).contains(index) else {
-      return report(.internal, "\(place): expected 0 to \(Limits.threadgroupSlots - 1)")
+      return report(.internal, "\(place()): expected 0 to \(Limits.threadgroupSlots - 1)")
     }
     guard (0...Limits.threadgroupBytes).contains(length) else {
-      return report(.internal, "\(place): length(\(length)) must be 0 to \(Limits.threadgroupBytes) bytes")
+      return report(.internal, "\(place()): length(\(length)) must be 0 to \(Limits.threadgroupBytes) bytes")
     }
     guard length % Limits.threadgroupUnit == 0 else {
-      return report(.internal, "\(place): length(\(length)) must be a multiple of \(Limits.threadgroupUnit) bytes")
+      return report(
+        .internal, "\(place()): length(\(length)) must be a multiple of \(Limits.threadgroupUnit) bytes")
     }
     if threadgroupBytes.isEmpty { threadgroupBytes = Array(repeating: 0, count: Limits.threadgroupSlots) }
     threadgroupBytes[index] = length
@@ -195,6 +196,7 @@ final class SoftComputeEncoder: SoftEncoder, MTLComputeCommandEncoder {
   /// Writes down what the kernel's arguments are bound to; nil, and reported, if one is not bound as it must be.
   private func encodeBindings(_ pipeline: SoftPipeline) -> Range<Int>? {
     let first = commandBuffer.list.bindings.count
+    commandBuffer.list.reserveBindings(pipeline.arguments.count)
     for argument in pipeline.arguments {
       let slot = slots[argument.slot]
       guard let base = slot.base else {

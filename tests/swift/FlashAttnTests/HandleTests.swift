@@ -44,6 +44,17 @@ final class HandleTests: XCTestCase {
     XCTAssertEqual(fa_buffer_release(second), FA_OK)
   }
 
+  func testAHandleDressedAsAnotherKindIsRefused() {
+    let buffer = makeBuffer()
+    let asDevice = OpaquePointer(bitPattern: UInt(bitPattern: buffer) ^ 0x30)
+    XCTAssertEqual(fa_device_retain(asDevice), FA_INVALID_ARGUMENT)
+    XCTAssertEqual(fa_device_release(asDevice), FA_INVALID_ARGUMENT)
+    var registry: OpaquePointer?
+    XCTAssertEqual(fa_device_get_registry(asDevice, &registry), FA_INVALID_ARGUMENT)
+    XCTAssertEqual(fa_buffer_fill(buffer, 1), FA_OK)
+    XCTAssertEqual(fa_buffer_release(buffer), FA_OK)
+  }
+
   func testReferencesAreCounted() {
     let buffer = makeBuffer()
     XCTAssertEqual(fa_buffer_retain(buffer), FA_OK)
