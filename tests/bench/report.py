@@ -137,8 +137,8 @@ DECODE_TO_BF16 = {
 SHORT = 4096
 
 
-def decode_met(result: decode.Result, kind: str) -> bool:
-    """Tell whether a cache of the format is as fast as it is to be."""
+def decode_met(result: decode.Result, kind: str) -> bool | None:
+    """Tell whether a cache of the format is as fast as it is to be, if there is a goal."""
     group = result.shape.heads // result.shape.kv_heads
     if kind in DECODE_TORCH:
         return (
@@ -147,6 +147,8 @@ def decode_met(result: decode.Result, kind: str) -> bool:
         )
     if kind == "q8":
         return result.ratio(kind, "tq8") >= 1 and result.ratio(kind, "bf16") >= 1
+    if kind not in DECODE_TO_BF16:
+        return None
     return result.ratio(kind, "bf16") >= (DECODE_TO_BF16[kind][group] if result.shape.length >= SHORT else 1)
 
 
@@ -160,7 +162,7 @@ def decode_table(results: Sequence[decode.Result]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     for result in results:
-        for index, kind in enumerate(decode.FORMATS):
+        for index, kind in enumerate(result.difference):
             torch = [f"torch {kind}", f"torch {kind} grouped"]
             row = [
                 result.shape.name if index == 0 else "",
@@ -172,9 +174,8 @@ def decode_table(results: Sequence[decode.Result]) -> Table:
                 *(f"{result.ratio(kind, name):.1f}" if name in result.times else "" for name in torch),
                 f"{result.difference[kind]:.1e}",
             ]
-            goal = None if kind in decode.F32_QUERIES else decode_met(result, kind)
-            verdict = Text("WRONG", style="bold red") if kind in result.wrong else mark(goal)
-            table.add_row(*row, verdict, end_section=index + 1 == len(decode.FORMATS))
+            verdict = Text("WRONG", style="bold red") if kind in result.wrong else mark(decode_met(result, kind))
+            table.add_row(*row, verdict, end_section=index + 1 == len(result.difference))
     return table
 
 

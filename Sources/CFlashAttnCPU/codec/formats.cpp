@@ -70,8 +70,7 @@ struct Magnitudes {
 template <int bits>
 KvFormat coded(RowFormat rows, int packed, int version, const Table<bits> &table,
                const float (&boundaries)[(1 << bits) - 1]) {
-  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0],
-          table.pairs.bytes[0]};
+  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0], table.pairs.bytes[0]};
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ struct KvFormat {
   const float *boundaries;  ///< 2^bits - 1
   const float *tree;        ///< the same as a search meets them: its node i has the children 2 i and 2 i + 1; padded
   const uint8_t *planes;    ///< bytes 0, 1, 2, 3 of the positive centroids, 128 of each, repeated
-  const uint8_t *pair_planes;  ///< bytes 0 and 1 of the centroids in bf16, 128 of each, repeated; of 256 the positive ones
+  const uint8_t
+      *pair_planes;  ///< bytes 0 and 1 of the centroids in bf16, 128 of each, repeated; of 256 the positive ones
 
   int64_t row_bytes(int head_dim) const { return int64_t(head_dim) * packed / 8; }
   bool dense() const { return version == 0; }

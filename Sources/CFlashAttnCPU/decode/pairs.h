@@ -153,12 +153,12 @@ FA_NOINLINE void gather_pairs(const RowRange &rows, int first, int last, const c
 
 template <RowFormat F>
 constexpr RowPasses pair_passes() {
-  return {PairReader<F>::keys,
-          PairReader<F>::values,
-          {row_dots<F, PairDot<F>, 1>, row_dots<F, PairDot<F>, 2>, row_dots<F, PairDot<F>, 4>,
-           row_dots<F, PairDot<F>, 8>},
-          {gather_pairs<F, 1>, gather_pairs<F, 2>, gather_pairs<F, 4>, gather_pairs<F, 8>},
-          nullptr};
+  return {
+      PairReader<F>::keys,
+      PairReader<F>::values,
+      {row_dots<F, PairDot<F>, 1>, row_dots<F, PairDot<F>, 2>, row_dots<F, PairDot<F>, 4>, row_dots<F, PairDot<F>, 8>},
+      {gather_pairs<F, 1>, gather_pairs<F, 2>, gather_pairs<F, 4>, gather_pairs<F, 8>},
+      nullptr};
 }
 
 }  // namespace fa::FA_ISA

@@ -12,9 +12,9 @@
 
 namespace fa::FA_ISA {
 
-#define FA_EACH_CODED(FORMAT) \
-  FORMAT(q8), FORMAT(tq2), FORMAT(tq3), FORMAT(tq4), FORMAT(tq5), FORMAT(tq6), FORMAT(tq7), FORMAT(tq8), FORMAT(byte5), \
-      FORMAT(byte6)
+#define FA_EACH_CODED(FORMAT)                                                                            \
+  FORMAT(q8), FORMAT(tq2), FORMAT(tq3), FORMAT(tq4), FORMAT(tq5), FORMAT(tq6), FORMAT(tq7), FORMAT(tq8), \
+      FORMAT(byte5), FORMAT(byte6)
 #define FA_FLOAT_PASSES(FORMAT) row_passes<RowFormat::FORMAT>()
 #define FA_PAIR_PASSES(FORMAT) pair_passes<RowFormat::FORMAT>()
 

@@ -40,7 +40,7 @@ struct Places {
 };
 
 FA_INLINE const Places &places_of(Order order) {
-  static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs), Places(Order::quads),
+  static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs),  Places(Order::quads),
                                       Places(Order::planes),  Places(Order::halves), Places(Order::octets)};
   return places[int(order)];
 }

@@ -99,8 +99,7 @@ FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, flo
 /// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
 /// factor of what has been gathered so far.
 FA_NOINLINE float softmax_block(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
-  return block.keys == row_block ? softmax_of<true>(p, block, maximum, sum)
-                                 : softmax_of<false>(p, block, maximum, sum);
+  return block.keys == row_block ? softmax_of<true>(p, block, maximum, sum) : softmax_of<false>(p, block, maximum, sum);
 }
 
 }  // namespace fa::FA_ISA
