@@ -4,9 +4,6 @@
 
 #include "phases.h"
 #if defined(FA_BF16_DOT) && defined(FA_VBMI)
-#define FA_PAIRS
-#endif
-#ifdef FA_PAIRS
 #include "pairs.h"
 #endif
 
@@ -18,11 +15,13 @@ namespace fa::FA_ISA {
 #define FA_FLOAT_PASSES(FORMAT) row_passes<RowFormat::FORMAT>()
 #define FA_PAIR_PASSES(FORMAT) pair_passes<RowFormat::FORMAT>()
 
-/// Indexed by RowFormat.
+/// Indexed by RowFormat. Of those in bf16 some are not there.
 constexpr RowPasses float_passes[row_format_count] = {FA_FLOAT_PASSES(f32), FA_FLOAT_PASSES(f16), FA_FLOAT_PASSES(bf16),
                                                       FA_EACH_CODED(FA_FLOAT_PASSES)};
-#ifdef FA_PAIRS
+#if defined(FA_BF16_DOT) && defined(FA_VBMI)
 constexpr RowPasses bf16_passes[row_format_count] = {{}, {}, FA_PAIR_PASSES(bf16), FA_EACH_CODED(FA_PAIR_PASSES)};
+#else
+constexpr RowPasses bf16_passes[row_format_count] = {};
 #endif
 #undef FA_EACH_CODED
 #undef FA_FLOAT_PASSES
@@ -30,22 +29,13 @@ constexpr RowPasses bf16_passes[row_format_count] = {{}, {}, FA_PAIR_PASSES(bf16
 
 /// Whether rows are worked on in bf16, for queries of that type.
 FA_INLINE bool in_pairs(RowFormat rows, Elem queries) {
-#ifdef FA_PAIRS
   return queries == Elem::bf16 && bf16_passes[int(rows)].dots[0] != nullptr;
-#else
-  return false;
-#endif
 }
 
 FA_INLINE const RowPasses &passes(RowFormat rows, bool pairs) {
-#ifdef FA_PAIRS
-  if (pairs) return bf16_passes[int(rows)];
-#endif
-  return float_passes[int(rows)];
+  return pairs ? bf16_passes[int(rows)] : float_passes[int(rows)];
 }
 
 }  // namespace fa::FA_ISA
-
-#undef FA_PAIRS
 
 #endif

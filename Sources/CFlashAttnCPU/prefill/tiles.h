@@ -45,6 +45,8 @@ template <typename T>
 FA_INLINE void finish_before(vf &acc, const T *&next) {
 #if defined(__x86_64__)
   __asm__ volatile("" : "+x"(acc), "+r"(next));
+#else
+  (void)acc, (void)next;
 #endif
 }
 
