@@ -93,7 +93,8 @@ def test_decode_types(dim, dtype):
     problem = MIXED.but(dim=dim, formats=(dtype, dtype), dtype=dtype)
     decode.check(problem)
     decode.check(problem.but(splits=3))
-    decode.check(problem.but(formats=("tq8", "tq4"), half_norms=True, rotate=True, undo=True, signs=3))
+    coded = problem.but(formats=("tq8", "tq4"), half_norms=True, rotate=True, undo=True, signs=3)
+    decode.check(coded, lse_tolerance=1e-2 if dtype == "bf16" else 4e-6)  # bf16 queries may be rounded after rotation
 
 
 @pytest.mark.parametrize("group", range(1, 10))
@@ -112,10 +113,11 @@ def test_decode_pages(dim, number):
     decode.check(problem.but(splits=3, window=0, causal=False).in_pages(7, "nhd"))
 
 
-def test_pages_are_a_cache_to_the_bit():
-    problem = MIXED.but(formats=("tq5", "f16"), ring_starts=())
+@pytest.mark.parametrize(("dtype", "formats"), [("f32", ("tq5", "f16")), ("bf16", ("tq5", "bf16"))], ids=str)
+def test_pages_are_a_cache_to_the_bit(dtype, formats):
+    problem = MIXED.but(dtype=dtype, formats=formats, ring_starts=())
     out, lse = decode.run(problem)
-    for page_size, layout in ((64, "nhd"), (64, "hnd"), (128, "nhd"), (375, "hnd")):
+    for page_size, layout in ((64, "nhd"), (64, "hnd"), (128, "nhd"), (375, "hnd"), (65, "nhd"), (7, "hnd")):
         found, found_lse = decode.run(problem.in_pages(page_size, layout))
         np.testing.assert_array_equal(found, out)
         np.testing.assert_array_equal(found_lse, lse)

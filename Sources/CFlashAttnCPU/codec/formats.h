@@ -18,12 +18,14 @@ struct KvFormat {
   int bits;    ///< of a code; 0 without a table
   int packed;  ///< bits that a coordinate takes in a row
   int version; ///< of the codec; 0: kept as they are
-  const float *centroids;   ///< ascending and symmetric, repeated to 16 of them at least; 64-byte aligned
-  const float *boundaries;  ///< 2^bits - 1
-  const float *tree;        ///< the same as a search meets them: its node i has the children 2 i and 2 i + 1; padded
-  const uint8_t *planes;    ///< bytes 0, 1, 2, 3 of the positive centroids, 128 of each, repeated
-  const uint8_t
-      *pair_planes;  ///< bytes 0 and 1 of the centroids in bf16, 128 of each, repeated; of 256 the positive ones
+  /// Ascending and symmetric, repeated to 16 of them at least; 64-byte aligned.
+  const float *centroids = nullptr;
+  const float *boundaries = nullptr;  ///< 2^bits - 1
+  /// The same as a search meets them: its node i has the children 2 i and 2 i + 1; padded.
+  const float *tree = nullptr;
+  const uint8_t *planes = nullptr;  ///< bytes 0, 1, 2, 3 of the positive centroids, 128 of each, repeated
+  /// Bytes 0 and 1 of the centroids in bf16, 128 of each, repeated; of 256 centroids the positive ones.
+  const uint8_t *pair_planes = nullptr;
 
   int64_t row_bytes(int head_dim) const { return int64_t(head_dim) * packed / 8; }
   bool dense() const { return version == 0; }

@@ -38,21 +38,37 @@ FA_INLINE int log2_up(int n) { return n <= 1 ? 0 : 32 - __builtin_clz(uint32_t(n
 /// The state of a task.
 struct Chunk {
   const DecodeProblem &p;
-  int columns;
-  bool key_pairs, value_pairs;
-  const float *queries;
-  const KeyRows &rows;
-  bool short_runs;
-  char *collected;  ///< room for rows brought together, if they may have to be
+  const KeyRows rows;
+  const int columns;
+  const bool key_pairs, value_pairs, short_runs;
+  const float *const queries;
+  char *const collected;  ///< room for rows brought together, if they may have to be
   ChunkResult &result;
   struct {
     float slope;
     int64_t position;
   } queried[most_columns] = {};  ///< what the columns' bias by distance needs
+  // Large: only what is read before it is written is set to 0.
   alignas(64) float scores[2][most_columns + 3][column_stride];  // a range of columns is rounded up
   alignas(64) float weights[2][most_columns][column_stride];
   alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
-  float decay[most_columns];
+  float decay[most_columns] = {};
+
+  FA_METHOD Chunk(const DecodeTasks &t, uint64_t head, int pass, uint32_t worker, ChunkResult &result)
+      : p(t.problem),
+        rows(p, int64_t(head) / p.kv_heads, int64_t(head) % p.kv_heads),
+        columns(t.columns_of(pass)),
+        key_pairs(t.key_pairs()),
+        value_pairs(t.value_pairs()),
+        short_runs(t.has_short_runs()),
+        queries(t.queries(head, pass)),
+        collected(t.block(worker)),
+        result(result) {
+    for (int c = columns; c < t.padded; c++) {
+      __builtin_memset(weights[0][c], 0, sizeof weights[0][c]);
+      __builtin_memset(weights[1][c], 0, sizeof weights[1][c]);
+    }
+  }
 
   /// Columns [first, first + count) attend `keys` keys from `key` on. Where their rows are makes no difference to what is
   /// computed.
@@ -162,22 +178,7 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index, uint32_t wor
   __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
 
   const int64_t kv_head = int64_t(head) % p.kv_heads;
-  const KeyRows rows(p, b, kv_head);
-  Chunk chunk = {p,
-                 columns,
-                 t.key_pairs(),
-                 t.value_pairs(),
-                 t.queries(head, pass),
-                 rows,
-                 t.has_short_runs(),
-                 t.block(worker),
-                 result,
-                 {},
-                 {},
-                 {},
-                 {},
-                 {},
-                 {}};
+  Chunk chunk(t, head, pass, worker, result);
   for (int c = 0; p.slopes != nullptr && c < columns; c++) {
     const int column = pass * most_columns + c;
     const int64_t slope = b * p.slope_stride + kv_head * t.group + column % t.group;

@@ -21,8 +21,11 @@ FA_NOINLINE void prepare_queries(void *context, uint64_t index, uint32_t) {
   const int64_t b = int64_t(index) / p.kv_heads, kv_head = int64_t(index) % p.kv_heads;
   for (int pass = 0; pass < t.pass_count; pass++) {
     float *to = t.queries(index, pass);
-    __builtin_memset(to, 0, t.query_floats() * sizeof(float));
-    for (int c = 0; c < t.columns_of(pass); c++) {
+    const int columns = t.columns_of(pass);
+    const uint64_t column_bytes = uint64_t(p.head_dim) * (pairs ? 2 : 4);
+    __builtin_memset(reinterpret_cast<char *>(to) + columns * column_bytes, 0,
+                     (t.query_columns() - columns) * column_bytes);
+    for (int c = 0; c < columns; c++) {
       const int column = pass * most_columns + c;
       const int64_t head = kv_head * t.group + column % t.group, token = column / t.group;
       const char *from = p.q.data + b * p.q.strides[0] + head * p.q.strides[1] + token * p.q.strides[2];
@@ -60,7 +63,8 @@ FA_NOINLINE void finish_row(void *context, uint64_t index, uint32_t) {
     maximum = larger(maximum, result.maximum[c]);
   }
   if (p.sinks != nullptr) sum = exponential(load<float>(p.sinks + head * 4) - maximum);
-  alignas(64) float gathered[most_coordinates] = {}, x[most_coordinates];
+  alignas(64) float gathered[most_coordinates], x[most_coordinates];
+  __builtin_memset(gathered, 0, uint64_t(p.head_dim) * sizeof(float));
   for (int chunk = 0; chunk < t.chunks; chunk++) {
     const ChunkResult &result = t.result(first + uint64_t(chunk) * t.pass_count);
     if (result.empty) continue;

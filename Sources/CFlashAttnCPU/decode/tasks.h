@@ -143,8 +143,9 @@ struct DecodeTasks {
   FA_METHOD bool key_pairs() const { return in_pairs(problem.k.format->rows, problem.q.elem); }
   FA_METHOD bool value_pairs() const { return in_pairs(problem.v.format->rows, problem.q.elem); }
 
-  /// Columns of zeros follow, so that any range of columns can be rounded up.
-  FA_METHOD uint64_t query_floats() const { return uint64_t(padded + 4) * problem.head_dim; }
+  /// Columns of zeros follow, so that any range of columns can be rounded up to a power of 2.
+  FA_METHOD int query_columns() const { return padded + padded / 2; }
+  FA_METHOD uint64_t query_floats() const { return uint64_t(query_columns()) * problem.head_dim; }
   FA_METHOD float *queries(uint64_t head, int pass) const {
     return reinterpret_cast<float *>(memory) + (head * pass_count + pass) * query_floats();
   }
