@@ -50,16 +50,14 @@ final class PrefillTests: XCTestCase {
 
   func testLengthsAroundTheTileEdges() throws {
     for dtype in [DType.f32, .f16, .bf16] {
-      for headDim in [32, 64] {
-        for (qL, kL) in [(1, 1), (31, 33), (32, 16), (33, 65), (1, 64), (65, 1), (64, 31)] {
+      for (qL, kL) in [(1, 1), (31, 33), (32, 16), (33, 65), (1, 64), (65, 1), (64, 31)] {
+        for (headDim, causal) in [(64, false), (32, true)] {
           var problem = FlashAttnPrefill.Problem(
             dtype: dtype, heads: 2, kvHeads: 1, headDim: headDim, queryLength: qL, keyLength: kL)
           problem.batch = 2
           problem.lse = true
-          for causal in [false, true] {
-            problem.causal = causal
-            try check(problem)
-          }
+          problem.causal = causal
+          try check(problem)
         }
       }
     }
