@@ -20,10 +20,11 @@ uint16_t bf16_of(float x) {
 struct alignas(64) PairPlanes {
   uint8_t bytes[2][128];
 
-  /// Entry i is of from[i mod count].
-  PairPlanes(const float *from, int count) {
+  /// Entry i is value_of(i).
+  template <typename Value>
+  explicit PairPlanes(Value value_of) {
     for (int i = 0; i < 128; i++) {
-      const uint16_t half = bf16_of(from[i % count]);
+      const uint16_t half = bf16_of(value_of(i));
       bytes[0][i] = uint8_t(half);
       bytes[1][i] = uint8_t(half >> 8);
     }
@@ -41,7 +42,7 @@ struct alignas(64) Table {
   PairPlanes pairs;
 
   Table(const float (&from)[size], const float (&boundaries)[size - 1])
-      : tree(), pairs(size > 128 ? from + size / 2 : from, size > 128 ? size / 2 : size) {
+      : tree(), pairs([&](int i) { return size > 128 ? from[size / 2 + i] : from[i % size]; }) {
     for (int level = 0; level < bits; level++) {
       const int step = size >> (level + 1);
       for (int i = 0; i < 1 << level; i++) tree[(1 << level) + i] = boundaries[(2 * i + 1) * step - 1];
@@ -52,18 +53,6 @@ struct alignas(64) Table {
       std::memcpy(&word, &from[size / 2 + i % (size / 2)], sizeof word);
       for (int byte = 0; byte < 4; byte++) planes[byte][i] = uint8_t(word >> (8 * byte));
     }
-  }
-};
-
-/// Of the codes of q8 without their signs, by their low 7 bits.
-struct Magnitudes {
-  float values[128];
-  PairPlanes pairs;
-  Magnitudes() : values(), pairs((fill(), values), 128) {}
-
- private:
-  void fill() {
-    for (int i = 0; i < 128; i++) values[i] = float(i);
   }
 };
 
@@ -96,8 +85,8 @@ const KvFormat *kv_format(int32_t id) {
   static const KvFormat f32 = {RowFormat::f32, 0, 32, 0};
   static const KvFormat f16 = {RowFormat::f16, 0, 16, 0};
   static const KvFormat bf16 = {RowFormat::bf16, 0, 16, 0};
-  static const Magnitudes magnitudes;
-  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr, nullptr, magnitudes.pairs.bytes[0]};
+  static const PairPlanes magnitudes([](int i) { return float(i); });  // codes without their signs
+  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr, nullptr, magnitudes.bytes[0]};
   switch (id) {
     case FA_KV_F32:
       return &f32;

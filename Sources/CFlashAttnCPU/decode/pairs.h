@@ -56,15 +56,7 @@ struct PairReader<RowFormat::q8> {
   struct PairReader<RowFormat::FORMAT> : PairCodeReader<BITS, PACKED> {          \
     FA_METHOD PairReader(const KvFormat &f, int dim) : PairCodeReader(f, dim) {} \
   };
-FA_PAIR_READER(tq2, 2, 2)
-FA_PAIR_READER(tq3, 3, 3)
-FA_PAIR_READER(tq4, 4, 4)
-FA_PAIR_READER(tq5, 5, 5)
-FA_PAIR_READER(tq6, 6, 6)
-FA_PAIR_READER(tq7, 7, 7)
-FA_PAIR_READER(tq8, 8, 8)
-FA_PAIR_READER(byte5, 5, 8)
-FA_PAIR_READER(byte6, 6, 8)
+FA_CODED_ROWS(FA_PAIR_READER)
 #undef FA_PAIR_READER
 
 template <RowFormat F>
@@ -104,11 +96,7 @@ FA_INLINE void gather_pairs_part(const PairReader<F> &reader, const RowRange &ro
   constexpr int stride = column_stride * 4;
   float *at = o + u * unit_size + P * vectors * VW;
   vf acc[columns][vectors], weight[columns];
-  FA_UNROLL
-  for (int c = 0; c < columns; c++) {
-    FA_UNROLL
-    for (int v = 0; v < vectors; v++) acc[c][v] = load<vf>(at + c * rows.head_dim + v * VW) * decay[c];
-  }
+  load_sums(at, rows.head_dim, decay, acc);
   const int even = rows.count / 2 * 2;
   const char *row = rows.data;
   vf x[vectors], next[vectors];
@@ -132,11 +120,7 @@ FA_INLINE void gather_pairs_part(const PairReader<F> &reader, const RowRange &ro
     for (int c = 0; c < columns; c++) weight[c] = as_float(vu(load<uint16_t>(weights + c * stride + even * 2)));
     add_pair(x, weight, acc);
   }
-  FA_UNROLL
-  for (int c = 0; c < columns; c++) {
-    FA_UNROLL
-    for (int v = 0; v < vectors; v++) store(at + c * rows.head_dim + v * VW, acc[c][v]);
-  }
+  store_sums(acc, at, rows.head_dim);
 }
 
 /// As gather_values, with weights in bf16.

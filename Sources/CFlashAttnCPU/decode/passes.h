@@ -9,21 +9,19 @@
 
 namespace fa::FA_ISA {
 
-#define FA_EACH_CODED(FORMAT)                                                                            \
-  FORMAT(q8), FORMAT(tq2), FORMAT(tq3), FORMAT(tq4), FORMAT(tq5), FORMAT(tq6), FORMAT(tq7), FORMAT(tq8), \
-      FORMAT(byte5), FORMAT(byte6)
-#define FA_FLOAT_PASSES(FORMAT) row_passes<RowFormat::FORMAT>()
-#define FA_PAIR_PASSES(FORMAT) pair_passes<RowFormat::FORMAT>()
+#define FA_FLOAT_PASSES(FORMAT, BITS, PACKED) row_passes<RowFormat::FORMAT>(),
+#define FA_PAIR_PASSES(FORMAT, BITS, PACKED) pair_passes<RowFormat::FORMAT>(),
 
 /// Indexed by RowFormat. Of those in bf16 some are not there.
-constexpr RowPasses float_passes[row_format_count] = {FA_FLOAT_PASSES(f32), FA_FLOAT_PASSES(f16), FA_FLOAT_PASSES(bf16),
-                                                      FA_EACH_CODED(FA_FLOAT_PASSES)};
+constexpr RowPasses float_passes[row_format_count] = {row_passes<RowFormat::f32>(), row_passes<RowFormat::f16>(),
+                                                      row_passes<RowFormat::bf16>(), row_passes<RowFormat::q8>(),
+                                                      FA_CODED_ROWS(FA_FLOAT_PASSES)};
 #if defined(FA_BF16_DOT) && defined(FA_VBMI)
-constexpr RowPasses bf16_passes[row_format_count] = {{}, {}, FA_PAIR_PASSES(bf16), FA_EACH_CODED(FA_PAIR_PASSES)};
+constexpr RowPasses bf16_passes[row_format_count] = {
+    {}, {}, pair_passes<RowFormat::bf16>(), pair_passes<RowFormat::q8>(), FA_CODED_ROWS(FA_PAIR_PASSES)};
 #else
 constexpr RowPasses bf16_passes[row_format_count] = {};
 #endif
-#undef FA_EACH_CODED
 #undef FA_FLOAT_PASSES
 #undef FA_PAIR_PASSES
 

@@ -139,16 +139,31 @@ FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const float
   key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, sums);
 }
 
+/// Sums of each column so far, times its decay.
+template <int columns, int vectors>
+FA_INLINE void load_sums(const float *at, int head_dim, const float *decay, vf (&acc)[columns][vectors]) {
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    FA_UNROLL
+    for (int v = 0; v < vectors; v++) acc[c][v] = load<vf>(at + c * head_dim + v * VW) * decay[c];
+  }
+}
+
+template <int columns, int vectors>
+FA_INLINE void store_sums(const vf (&acc)[columns][vectors], float *at, int head_dim) {
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    FA_UNROLL
+    for (int v = 0; v < vectors; v++) store(at + c * head_dim + v * VW, acc[c][v]);
+  }
+}
+
 template <RowFormat F, int columns, int vectors, int P>
 FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u, const float *weights,
                            const float *decay, float *o) {
   float *at = o + u * unit_size + P * vectors * VW;
   vf acc[columns][vectors];
-  FA_UNROLL
-  for (int c = 0; c < columns; c++) {
-    FA_UNROLL
-    for (int v = 0; v < vectors; v++) acc[c][v] = load<vf>(at + c * rows.head_dim + v * VW) * decay[c];
-  }
+  load_sums(at, rows.head_dim, decay, acc);
   const char *row = rows.data;
   // As for `looks_up`; other rows gain, too.
   vf x[vectors], next[vectors];
@@ -166,11 +181,7 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
     FA_UNROLL
     for (int v = 0; v < vectors; v++) x[v] = next[v];
   }
-  FA_UNROLL
-  for (int c = 0; c < columns; c++) {
-    FA_UNROLL
-    for (int v = 0; v < vectors; v++) store(at + c * rows.head_dim + v * VW, acc[c][v]);
-  }
+  store_sums(acc, at, rows.head_dim);
 }
 
 /// Column c of o = decay[c] times itself + sum over k of weights[c * column_stride + k] times row k, in units [first, last).

@@ -198,20 +198,24 @@ struct CodeReader<bits, packed, true> {
   }
 };
 
+/// Rows of codes: their format, bits of a code, and bits that it is kept in.
+#define FA_CODED_ROWS(ROWS) \
+  ROWS(tq2, 2, 2)           \
+  ROWS(tq3, 3, 3)           \
+  ROWS(tq4, 4, 4)           \
+  ROWS(tq5, 5, 5)           \
+  ROWS(tq6, 6, 6)           \
+  ROWS(tq7, 7, 7)           \
+  ROWS(tq8, 8, 8)           \
+  ROWS(byte5, 5, 8)         \
+  ROWS(byte6, 6, 8)
+
 #define FA_CODE_READER(FORMAT, BITS, PACKED)                             \
   template <>                                                            \
   struct Reader<RowFormat::FORMAT> : CodeReader<BITS, PACKED> {          \
     FA_METHOD Reader(const KvFormat &f, int dim) : CodeReader(f, dim) {} \
   };
-FA_CODE_READER(tq2, 2, 2)
-FA_CODE_READER(tq3, 3, 3)
-FA_CODE_READER(tq4, 4, 4)
-FA_CODE_READER(tq5, 5, 5)
-FA_CODE_READER(tq6, 6, 6)
-FA_CODE_READER(tq7, 7, 7)
-FA_CODE_READER(tq8, 8, 8)
-FA_CODE_READER(byte5, 5, 8)
-FA_CODE_READER(byte6, 6, 8)
+FA_CODED_ROWS(FA_CODE_READER)
 #undef FA_CODE_READER
 
 /// Bytes of a unit, all parts of it together.
