@@ -25,7 +25,7 @@ bool available(Isa isa) {
       return avx512;
     case Isa::avx512bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi") &&
-             __builtin_cpu_supports("gfni");
+             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("gfni");
   }
 #endif
   return isa == Isa::portable;

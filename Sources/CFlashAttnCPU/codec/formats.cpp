@@ -16,21 +16,6 @@ uint16_t bf16_of(float x) {
   return uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);
 }
 
-/// Bytes of bf16 to look up by codes.
-struct alignas(64) PairPlanes {
-  uint8_t bytes[2][128];
-
-  /// Entry i is value_of(i).
-  template <typename Value>
-  explicit PairPlanes(Value value_of) {
-    for (int i = 0; i < 128; i++) {
-      const uint16_t half = bf16_of(value_of(i));
-      bytes[0][i] = uint8_t(half);
-      bytes[1][i] = uint8_t(half >> 8);
-    }
-  }
-};
-
 /// A table as the kernels want it.
 template <int bits>
 struct alignas(64) Table {
@@ -39,10 +24,9 @@ struct alignas(64) Table {
   float centroids[repeated];
   float tree[size + 16];
   uint8_t planes[4][128];
-  PairPlanes pairs;
+  uint8_t pair_planes[2][128];
 
-  Table(const float (&from)[size], const float (&boundaries)[size - 1])
-      : tree(), pairs([&](int i) { return size > 128 ? from[size / 2 + i] : from[i % size]; }) {
+  Table(const float (&from)[size], const float (&boundaries)[size - 1]) : tree() {
     for (int level = 0; level < bits; level++) {
       const int step = size >> (level + 1);
       for (int i = 0; i < 1 << level; i++) tree[(1 << level) + i] = boundaries[(2 * i + 1) * step - 1];
@@ -52,6 +36,8 @@ struct alignas(64) Table {
       uint32_t word;
       std::memcpy(&word, &from[size / 2 + i % (size / 2)], sizeof word);
       for (int byte = 0; byte < 4; byte++) planes[byte][i] = uint8_t(word >> (8 * byte));
+      const uint16_t half = bf16_of(from[size > 128 ? size / 2 + i : i % size]);
+      for (int byte = 0; byte < 2; byte++) pair_planes[byte][i] = uint8_t(half >> (8 * byte));
     }
   }
 };
@@ -59,7 +45,7 @@ struct alignas(64) Table {
 template <int bits>
 KvFormat coded(RowFormat rows, int packed, int version, const Table<bits> &table,
                const float (&boundaries)[(1 << bits) - 1]) {
-  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0], table.pairs.bytes[0]};
+  return {rows, bits, packed, version, table.centroids, boundaries, table.tree, table.planes[0], table.pair_planes[0]};
 }
 
 }  // namespace
@@ -85,8 +71,7 @@ const KvFormat *kv_format(int32_t id) {
   static const KvFormat f32 = {RowFormat::f32, 0, 32, 0};
   static const KvFormat f16 = {RowFormat::f16, 0, 16, 0};
   static const KvFormat bf16 = {RowFormat::bf16, 0, 16, 0};
-  static const PairPlanes magnitudes([](int i) { return float(i); });  // codes without their signs
-  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2, nullptr, nullptr, nullptr, nullptr, magnitudes.bytes[0]};
+  static const KvFormat q8 = {RowFormat::q8, 0, 8, 2};
   switch (id) {
     case FA_KV_F32:
       return &f32;

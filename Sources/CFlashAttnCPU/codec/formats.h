@@ -45,6 +45,7 @@ constexpr int norms_per_row(int version, int head_dim) {
   return version == 0 ? 0 : version == 1 && head_dim == 512 ? 2 : 1;
 }
 
+constexpr int most_coordinates = 512;
 constexpr bool head_dim_offered(uint32_t d) { return d == 64 || d == 128 || d == 256 || d == 512; }
 
 }  // namespace fa

@@ -2,18 +2,9 @@
 #ifndef FA_CPU_CODEC_ROTATE_H
 #define FA_CPU_CODEC_ROTATE_H
 
+#include "../simd/lanes.h"
+
 namespace fa::FA_ISA {
-
-constexpr int most_coordinates = 512;
-
-/// Lane i gets lane i ^ distance.
-template <int distance>
-FA_INLINE vf swap_lanes(vf x) {
-  vf y;
-  FA_UNROLL
-  for (int i = 0; i < VW; i++) y[i] = x[i ^ distance];
-  return y;
-}
 
 /// One step of the transform between the lanes of a vector.
 template <int distance>

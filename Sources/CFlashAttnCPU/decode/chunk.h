@@ -40,8 +40,9 @@ struct Chunk {
   const DecodeProblem &p;
   const KeyRows rows;
   const int columns;
-  const bool key_pairs, value_pairs, short_runs;
-  const float *const queries;
+  const RowPasses &k_passes, &v_passes;
+  const bool short_runs;
+  const char *const queries;
   char *const collected;  ///< room for rows brought together, if they may have to be
   ChunkResult &result;
   struct {
@@ -58,8 +59,8 @@ struct Chunk {
       : p(t.problem),
         rows(p, int64_t(head) / p.kv_heads, int64_t(head) % p.kv_heads),
         columns(t.columns_of(pass)),
-        key_pairs(t.key_pairs()),
-        value_pairs(t.value_pairs()),
+        k_passes(t.k_passes()),
+        v_passes(t.v_passes()),
         short_runs(t.has_short_runs()),
         queries(t.queries(head, pass)),
         collected(t.block(worker)),
@@ -93,12 +94,13 @@ struct Chunk {
                                  v_halves,
                                  {queried[c].slope, float(queried[c].position - key)},
                                  keys,
-                                 value_pairs,
+                                 v_passes.products,
                                  {weights[0][c], weights[1][c]}};
       decay[c] = softmax_block(p, block, &result.maximum[c], &result.sum[c]);
     }
-    // The same keys make pairs wherever they are.
-    const bool apart = short_runs || (value_pairs && rows.run(key, keys).count < keys);
+    // The same keys are added up together wherever they are.
+    const bool together = v_passes.products != Products::floats;
+    const bool apart = short_runs || (together && rows.run(key, keys).count < keys);
     if (apart) return gather(collect(p.v, key, keys), 0, first, count, v_halves);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
@@ -113,9 +115,9 @@ struct Chunk {
   FA_METHOD void dot(const RowRange &range, int at, int first, int count, int halves) {
     const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
     for (int h = 0; h < parts; h++) {
-      const DotsPass dots = passes(p.k.format->rows, key_pairs).dots[log2_up(count)];
-      dots(range, h * units / parts, (h + 1) * units / parts, queries + first * p.head_dim / (key_pairs ? 2 : 1),
-           scores[h][first] + at);
+      k_passes.dots[log2_up(count)](range, h * units / parts, (h + 1) * units / parts,
+                                    queries + first * query_bytes(k_passes.products, p.head_dim),
+                                    scores[h][first] + at);
     }
   }
 
@@ -128,10 +130,10 @@ struct Chunk {
       const int size = all ? log2_up(count) : 31 - __builtin_clz(uint32_t(count - done));
       const int c = first + done;
       for (int h = 0; h < parts; h++) {
-        passes(p.v.format->rows, value_pairs)
-            .gather[size](range, h * units / parts, (h + 1) * units / parts,
-                          reinterpret_cast<const char *>(weights[h][c]) + at * (value_pairs ? 2 : 4), decay + c,
-                          result.values() + c * p.head_dim);
+        // Weights that are not floats are of keys from the block's first one on.
+        v_passes.gather[size](range, h * units / parts, (h + 1) * units / parts,
+                              reinterpret_cast<const char *>(weights[h][c] + at), decay + c,
+                              result.values() + c * p.head_dim);
       }
       done += 1 << size;
     }

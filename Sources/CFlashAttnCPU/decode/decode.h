@@ -14,29 +14,36 @@ namespace fa::FA_ISA {
 FA_NOINLINE void prepare_queries(void *context, uint64_t index, uint32_t) {
   const DecodeTasks &t = *static_cast<const DecodeTasks *>(context);
   const DecodeProblem &p = t.problem;
-  const bool pairs = t.key_pairs();
-  const Places &places = places_of(passes(p.k.format->rows, pairs).keys);
+  const Products products = t.k_passes().products;
+  const Places &places = places_of(t.k_passes().keys);
   alignas(64) float x[most_coordinates];
   alignas(64) uint16_t halves[most_coordinates];
   const int64_t b = int64_t(index) / p.kv_heads, kv_head = int64_t(index) % p.kv_heads;
   for (int pass = 0; pass < t.pass_count; pass++) {
-    float *to = t.queries(index, pass);
+    char *to = t.queries(index, pass);
     const int columns = t.columns_of(pass);
-    const uint64_t column_bytes = uint64_t(p.head_dim) * (pairs ? 2 : 4);
-    __builtin_memset(reinterpret_cast<char *>(to) + columns * column_bytes, 0,
-                     (t.query_columns() - columns) * column_bytes);
+    const uint64_t column_bytes = uint64_t(query_bytes(products, p.head_dim));
+    __builtin_memset(to + columns * column_bytes, 0, (t.query_columns() - columns) * column_bytes);
     for (int c = 0; c < columns; c++) {
       const int column = pass * most_columns + c;
       const int64_t head = kv_head * t.group + column % t.group, token = column / t.group;
       const char *from = p.q.data + b * p.q.strides[0] + head * p.q.strides[1] + token * p.q.strides[2];
       read_vector(x, from, p.q.elem, p.head_dim);
       if (p.rotate_q != nullptr) rotate(x, p.head_dim, p.rotate_q);
-      if (pairs) {
-        uint16_t *column_at = reinterpret_cast<uint16_t *>(to) + c * p.head_dim;
-        write_vector(reinterpret_cast<char *>(halves), x, Elem::bf16, p.head_dim);
-        for (int e = 0; e < p.head_dim; e++) column_at[places.at[e]] = halves[e];
-      } else {
-        for (int e = 0; e < p.head_dim; e++) to[c * p.head_dim + places.at[e]] = x[e];
+      char *column_at = to + c * column_bytes;
+      switch (products) {
+        case Products::floats:
+          for (int e = 0; e < p.head_dim; e++) store(column_at + places.at[e] * 4, x[e]);
+          break;
+        case Products::pairs:
+          write_vector(reinterpret_cast<char *>(halves), x, Elem::bf16, p.head_dim);
+          for (int e = 0; e < p.head_dim; e++) store(column_at + places.at[e] * 2, halves[e]);
+          break;
+        case Products::bytes:
+#ifdef FA_VNNI
+          write_query_bytes(column_at, x, p.head_dim);
+#endif
+          break;
       }
     }
   }
@@ -72,7 +79,7 @@ FA_NOINLINE void finish_row(void *context, uint64_t index, uint32_t) {
     sum += result.sum[c] * share;
     add_scaled(gathered, result.values() + c * p.head_dim, share, p.head_dim);
   }
-  const Places &places = places_of(passes(p.v.format->rows, t.value_pairs()).values);
+  const Places &places = places_of(t.v_passes().values);
   for (int e = 0; e < p.head_dim; e++) x[e] = gathered[places.at[e]];
   const OutputRow row = {int64_t(index), b, head, token};
   if (p.partials.splits > 1) {

@@ -7,17 +7,30 @@
 
 namespace fa::FA_ISA {
 
-/// Units of a row as two vectors of pairs of neighbours.
+/// Rows in `span` units at a time: of one row as vectors of pairs of neighbours, of two as vectors whose pairs have a
+/// value of each.
 template <RowFormat F>
 struct PairReader;
 
 template <>
 struct PairReader<RowFormat::bf16> {
   static constexpr Order keys = Order::natural, values = Order::octets;
+  static constexpr int span = 1;
   FA_METHOD PairReader(const KvFormat &, int) {}
   FA_METHOD void read_unit(const char *row, int u, vf (&x)[2]) const {
     FA_UNROLL
     for (int v = 0; v < 2; v++) x[v] = load<vf>(row + (u * 2 + v) * VW * 4);
+  }
+  template <int P, int N>
+  FA_METHOD void read_rows(const char *a, const char *b, int u, vf (&x)[N]) const {
+    vf first[2], second[2];
+    read_unit(a, u, first);
+    read_unit(b, u, second);
+    FA_UNROLL
+    for (int i = 0; i < N; i++) {
+      const int v = P * N + i;
+      x[i] = v % 2 == 0 ? interleave_low(first[v / 2], second[v / 2]) : interleave_high(first[v / 2], second[v / 2]);
+    }
   }
 };
 
@@ -25,29 +38,30 @@ struct PairReader<RowFormat::bf16> {
 template <int bits, int packed>
 struct PairCodeReader {
   static constexpr Order keys = Order::halves, values = Order::planes;
+  static constexpr int span = 1;
   PairTable<bits> table;
   int head_dim;
   FA_METHOD PairCodeReader(const KvFormat &format, int dim) : table(format.pair_planes), head_dim(dim) {}
 
-  FA_METHOD void read_unit(const char *row, int u, vf (&x)[2]) const {
-    if constexpr (packed == 8) {
-      table.read(load<vu>(row + int64_t(u) * 64), x);
-    } else {
-      const Parts parts = parts_of<packed>(row, u, head_dim);
-      vu codes = join_parts<packed>(parts.low, parts.middle, parts.top);
-      if constexpr (packed == 7) codes = add_top<7>(codes & 0x3f3f3f3f, parts.top);
-      table.read(codes, x);
+  FA_METHOD void read_unit(const char *row, int u, vf (&x)[2]) const { table.read(codes(row, u), x); }
+  template <int P, int N>
+  FA_METHOD void read_rows(const char *a, const char *b, int u, vf (&x)[N]) const {
+    const vu first = codes(a, u), second = codes(b, u);
+    FA_UNROLL
+    for (int i = 0; i < N; i += 2) {
+      vf pairs[2];
+      table.read(P * N + i == 0 ? interleave_bytes_low(first, second) : interleave_bytes_high(first, second), pairs);
+      x[i] = pairs[0];
+      x[i + 1] = pairs[1];
     }
   }
-};
 
-template <>
-struct PairReader<RowFormat::q8> {
-  static constexpr Order keys = Order::halves, values = Order::planes;
-  PairTable<7> magnitudes;
-  FA_METHOD PairReader(const KvFormat &format, int) : magnitudes(format.pair_planes) {}
-  FA_METHOD void read_unit(const char *row, int u, vf (&x)[2]) const {
-    magnitudes.read_numbers(load<vu>(row + int64_t(u) * 64), x);
+ private:
+  FA_METHOD vu codes(const char *row, int u) const {
+    if constexpr (packed == 8) return load<vu>(row + int64_t(u) * 64);
+    const Parts parts = parts_of<packed>(row, u, head_dim);
+    const vu codes = join_parts<packed>(parts.low, parts.middle, parts.top);
+    return packed == 7 ? add_top<7>(codes & 0x3f3f3f3f, parts.top) : codes;
   }
 };
 
@@ -59,27 +73,32 @@ struct PairReader<RowFormat::q8> {
 FA_CODED_ROWS(FA_PAIR_READER)
 #undef FA_PAIR_READER
 
-template <RowFormat F>
-struct PairDot : PairReader<F> {
-  FA_METHOD PairDot(const KvFormat &format, int head_dim) : PairReader<F>(format, head_dim) {}
-  typedef vf Unit[2];
-  static constexpr int lag = is_dense<F> ? 0 : 1;
-  static constexpr bool lean = true;
-  FA_METHOD static vf add(vf x, vf q, vf acc) { return dot_bf16(acc, x, q); }
+/// Codes of 4 bits as words of four: a lookup of words needs no more than a shift.
+struct NibbleReader {
+  static constexpr Order keys = Order::words, values = Order::word_pairs;
+  static constexpr int span = 2;
+  WordTable table;
+  FA_METHOD NibbleReader(const KvFormat &format, int) : table(format.pair_planes) {}
+  FA_METHOD void read_unit(const char *row, int u, vf (&x)[4]) const {
+    table.read<0>(load<vu>(row + int64_t(u) * 64), x);
+  }
+  template <int P, int N>
+  FA_METHOD void read_rows(const char *a, const char *b, int u, vf (&x)[N]) const {
+    const vf first = load<vf>(a + int64_t(u) * 64), second = load<vf>(b + int64_t(u) * 64);
+    const vf words = P * N < 4 ? interleave_low(first, second) : interleave_high(first, second);
+    table.read<P * N % 4>(as_bits(words), x);
+  }
 };
 
-/// Vectors P * vectors ... of unit u of rows a and b, whose values are each other's neighbours.
-template <int P, RowFormat F, int vectors>
-FA_INLINE void read_rows(const PairReader<F> &reader, const char *a, const char *b, int u, vf (&x)[vectors]) {
-  vf first[2], second[2] = {splat(0.0f), splat(0.0f)};
-  reader.read_unit(a, u, first);
-  if (b != nullptr) reader.read_unit(b, u, second);
-  FA_UNROLL
-  for (int i = 0; i < vectors; i++) {
-    const int v = P * vectors + i;
-    x[i] = v % 2 == 0 ? interleave_low(first[v / 2], second[v / 2]) : interleave_high(first[v / 2], second[v / 2]);
-  }
-}
+template <typename Reader>
+struct PairDot : Reader, FloatSums {
+  FA_METHOD PairDot(const KvFormat &format, int head_dim) : Reader(format, head_dim) {}
+  static constexpr Products products = Products::pairs;
+  typedef vf Unit[2 * Reader::span];
+  static constexpr int lag = Reader::keys == Order::natural ? 0 : 1;
+  static constexpr bool lean = true;
+  FA_METHOD static vf add(vf x, const char *q, int, vf acc) { return dot_bf16(acc, x, load<vf>(q)); }
+};
 
 template <int columns, int vectors>
 FA_INLINE void add_pair(const vf (&x)[vectors], const vf (&weight)[columns], vf (&acc)[columns][vectors]) {
@@ -90,24 +109,27 @@ FA_INLINE void add_pair(const vf (&x)[vectors], const vf (&weight)[columns], vf 
   }
 }
 
-template <RowFormat F, int columns, int vectors, int P>
-FA_INLINE void gather_pairs_part(const PairReader<F> &reader, const RowRange &rows, int u, const char *weights,
+/// What the last row is paired with, if it is alone.
+alignas(64) constexpr char zero_row[2 * most_coordinates] = {};
+
+template <RowFormat F, int columns, int vectors, int P, typename Reader>
+FA_INLINE void gather_pairs_part(const Reader &reader, const RowRange &rows, int u, const char *weights,
                                  const float *decay, float *o) {
   constexpr int stride = column_stride * 4;
-  float *at = o + u * unit_size + P * vectors * VW;
+  float *at = o + u * Reader::span * unit_size + P * vectors * VW;
   vf acc[columns][vectors], weight[columns];
   load_sums(at, rows.head_dim, decay, acc);
   const int even = rows.count / 2 * 2;
   const char *row = rows.data;
   vf x[vectors], next[vectors];
-  if (even > 0) read_rows<P>(reader, row, row + rows.row_bytes, u, x);
+  if (even > 0) reader.template read_rows<P>(row, row + rows.row_bytes, u, x);
   for (int k = 0; k < even; k += 2) {
     if constexpr (P == 0) {
-      prefetch_unit<F>(row, u, row_block * rows.row_bytes);
-      prefetch_unit<F>(row + rows.row_bytes, u, row_block * rows.row_bytes);
+      prefetch_unit<F, Reader::span>(row, u, row_block * rows.row_bytes);
+      prefetch_unit<F, Reader::span>(row + rows.row_bytes, u, row_block * rows.row_bytes);
     }
     row += k + 2 < even ? 2 * rows.row_bytes : 0;
-    read_rows<P>(reader, row, row + rows.row_bytes, u, next);
+    reader.template read_rows<P>(row, row + rows.row_bytes, u, next);
     FA_UNROLL
     for (int c = 0; c < columns; c++) weight[c] = broadcast_word(weights + c * stride + k * 2);
     add_pair(x, weight, acc);
@@ -115,7 +137,7 @@ FA_INLINE void gather_pairs_part(const PairReader<F> &reader, const RowRange &ro
     for (int v = 0; v < vectors; v++) x[v] = next[v];
   }
   if (even < rows.count) {
-    read_rows<P>(reader, rows.data + even * rows.row_bytes, nullptr, u, x);
+    reader.template read_rows<P>(rows.data + even * rows.row_bytes, zero_row, u, x);
     FA_UNROLL
     for (int c = 0; c < columns; c++) weight[c] = as_float(vu(load<uint16_t>(weights + c * stride + even * 2)));
     add_pair(x, weight, acc);
@@ -124,24 +146,30 @@ FA_INLINE void gather_pairs_part(const PairReader<F> &reader, const RowRange &ro
 }
 
 /// As gather_values, with weights in bf16.
-template <RowFormat F, int columns>
+template <RowFormat F, typename Reader, int columns>
 FA_NOINLINE void gather_pairs(const RowRange &rows, int first, int last, const char *weights, const float *decay,
                               float *o) {
-  constexpr int vectors = columns * 4 <= most_sums ? 4 : 2;
-  const PairReader<F> reader(*rows.format, rows.head_dim);
-  for (int u = first; u < last; u++) {
+  constexpr int vectors = columns * 4 <= most_sums ? 4 : 2, parts = 4 * Reader::span / vectors;
+  const Reader reader(*rows.format, rows.head_dim);
+  for (int u = first / Reader::span; u < last / Reader::span; u++) {
     gather_pairs_part<F, columns, vectors, 0>(reader, rows, u, weights, decay, o);
-    if constexpr (vectors == 2) gather_pairs_part<F, columns, vectors, 1>(reader, rows, u, weights, decay, o);
+    if constexpr (parts > 1) gather_pairs_part<F, columns, vectors, 1>(reader, rows, u, weights, decay, o);
+    if constexpr (parts > 2) {
+      gather_pairs_part<F, columns, vectors, 2>(reader, rows, u, weights, decay, o);
+      gather_pairs_part<F, columns, vectors, 3>(reader, rows, u, weights, decay, o);
+    }
   }
 }
 
-template <RowFormat F>
+template <RowFormat F, typename Reader = PairReader<F>>
 constexpr RowPasses pair_passes() {
   return {
-      PairReader<F>::keys,
-      PairReader<F>::values,
-      {row_dots<F, PairDot<F>, 1>, row_dots<F, PairDot<F>, 2>, row_dots<F, PairDot<F>, 4>, row_dots<F, PairDot<F>, 8>},
-      {gather_pairs<F, 1>, gather_pairs<F, 2>, gather_pairs<F, 4>, gather_pairs<F, 8>},
+      Products::pairs,
+      Reader::keys,
+      Reader::values,
+      {row_dots<F, PairDot<Reader>, 1>, row_dots<F, PairDot<Reader>, 2>, row_dots<F, PairDot<Reader>, 4>,
+       row_dots<F, PairDot<Reader>, 8>},
+      {gather_pairs<F, Reader, 1>, gather_pairs<F, Reader, 2>, gather_pairs<F, Reader, 4>, gather_pairs<F, Reader, 8>},
       nullptr};
 }
 

@@ -24,10 +24,10 @@ struct RowRange {
   int count;  ///< 1 ... row_block
 };
 
-/// Prefetches what a unit's bytes lie `ahead` of.
-template <RowFormat F>
+/// Prefetches what the bytes of `span` units lie `ahead` of.
+template <RowFormat F, int span = 1>
 FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
-  constexpr int bytes = unit_bytes<F>();
+  constexpr int bytes = span * unit_bytes<F>();
   FA_UNROLL
   for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 2);
 }
@@ -45,38 +45,57 @@ constexpr int keys_together(int columns) {
   return columns == 8 ? (Dot::lean && vector_registers == 32 ? 2 : 1) : columns == 4 ? 2 : 4;
 }
 
+/// What queries are multiplied with keys as, and weights with values: floats, pairs of bf16, or bytes of integers.
+enum class Products { floats, pairs, bytes };
+
+/// Bytes of a query as a dot product takes it.
+constexpr int64_t query_bytes(Products products, int head_dim) {
+  return products == Products::bytes ? head_dim * 2 + 64 : head_dim * (products == Products::pairs ? 2 : 4);
+}
+
+/// Sums that are scores as they are.
+struct FloatSums {
+  typedef vf Sum;
+  typedef vf Lanes;
+  FA_METHOD static vf lanes(vf sum) { return sum; }
+  FA_METHOD static vf scores(vf sums, const char *, int) { return sums; }
+};
+
 /// Products of float queries, in the order of the rows.
 template <RowFormat F>
-struct FloatDot : Reader<F> {
+struct FloatDot : Reader<F>, FloatSums {
   FA_METHOD FloatDot(const KvFormat &format, int head_dim) : Reader<F>(format, head_dim) {}
+  static constexpr Products products = Products::floats;
   typedef vf Unit[4];
+  static constexpr int span = 1;  ///< units read at a time
   static constexpr int lag = looks_up<F> ? 1 : 0;
   static constexpr bool lean = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::q8;  ///< of registers
   FA_METHOD void read_unit(const char *row, int u, Unit &x) const { this->template read<0>(row, u, x); }
-  FA_METHOD static vf add(vf x, vf q, vf acc) { return fma(x, q, acc); }
+  FA_METHOD static vf add(vf x, const char *q, int, vf acc) { return fma(x, load<vf>(q), acc); }
 };
 
 /// Adds the products of a unit of a row with that of each column of q.
-template <typename Dot, int columns, int vectors>
-FA_INLINE void add_unit(const vf (&x)[vectors], int u, const float *q, int head_dim, vf (&acc)[columns]) {
+template <typename Dot, int columns, typename V, int vectors>
+FA_INLINE void add_unit(const V (&x)[vectors], int u, const char *q, int head_dim, typename Dot::Sum (&acc)[columns]) {
+  const char *at = q + u * vectors * VW * 4;
   FA_UNROLL
   for (int v = 0; v < vectors; v++) {
     FA_UNROLL
     for (int c = 0; c < columns; c++) {
-      acc[c] = Dot::add(x[v], load<vf>(q + c * (head_dim * vectors / 4) + (u * vectors + v) * VW), acc[c]);
+      acc[c] = Dot::add(x[v], at + c * query_bytes(Dot::products, head_dim) + v * VW * 4, head_dim, acc[c]);
     }
   }
 }
 
 /// Adds the products of units [first, last) of some rows.
 template <RowFormat F, typename Dot, int columns, int keys>
-FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int first, int last, const float *q,
-                         int head_dim, vf (&acc)[keys][columns]) {
+FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int first, int last, const char *q,
+                         int head_dim, typename Dot::Sum (&acc)[keys][columns]) {
   typename Dot::Unit x[2];
   if constexpr (Dot::lag > 0 && keys == 1) {
     dot.read_unit(row[0], first, x[0]);
     for (int u = first; u < last; u++) {
-      prefetch_unit<F>(row[0], u, key_prefetch);
+      prefetch_unit<F, Dot::span>(row[0], u, key_prefetch);
       dot.read_unit(row[0], u + 1 < last ? u + 1 : u, x[1]);
       add_unit<Dot>(x[0], u, q, head_dim, acc[0]);
       __builtin_memcpy(x[0], x[1], sizeof x[0]);
@@ -87,7 +106,7 @@ FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int fir
     FA_UNROLL
     for (int i = 0; i < keys + Dot::lag; i++) {
       if (i < keys) {
-        prefetch_unit<F>(row[i], u, key_prefetch);
+        prefetch_unit<F, Dot::span>(row[i], u, key_prefetch);
         dot.read_unit(row[i], u, x[i % 2]);
       }
       if (i >= Dot::lag) add_unit<Dot>(x[(i - Dot::lag) % 2], u, q, head_dim, acc[i - Dot::lag]);
@@ -95,48 +114,52 @@ FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int fir
   }
 }
 
-/// sums[c * column_stride + k] = units [first, last) of row k . column c of q. Keys are taken VW at a time; what stands
+/// scores[c * column_stride + k] = units [first, last) of row k . column c of q. Keys are taken VW at a time; what stands
 /// behind the last one is of no use.
 template <RowFormat F, typename Dot, int columns, int keys>
-FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
+FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const char *q, float *scores) {
   const Dot dot(*rows.format, rows.head_dim);
-  vf partial[columns][VW / 4];
+  typename Dot::Lanes partial[columns][VW / 4];
+  const char *next = rows.data, *const last_row = next + (rows.count - 1) * rows.row_bytes;
   for (int k0 = 0; k0 < rows.count; k0 += VW) {
     for (int k1 = 0; k1 < VW; k1 += 4) {
-      vf acc[4][columns];
+      typename Dot::Lanes acc[4][columns];
       FA_UNROLL
       for (int k2 = 0; k2 < 4; k2 += keys) {
         const char *row[keys];
-        vf group[keys][columns];
+        typename Dot::Sum group[keys][columns];
         FA_UNROLL
         for (int i = 0; i < keys; i++) {
-          const int k = k0 + k1 + k2 + i;
-          row[i] = rows.data + (k < rows.count ? k : rows.count - 1) * rows.row_bytes;
+          row[i] = next;
+          next += next < last_row ? rows.row_bytes : 0;
           FA_UNROLL
-          for (int c = 0; c < columns; c++) group[i][c] = splat(0.0f);
+          for (int c = 0; c < columns; c++) group[i][c] = {};
         }
-        add_units<F>(dot, row, first, last, q, rows.head_dim, group);
+        add_units<F>(dot, row, first / Dot::span, last / Dot::span, q, rows.head_dim, group);
         FA_UNROLL
         for (int i = 0; i < keys; i++) {
           FA_UNROLL
-          for (int c = 0; c < columns; c++) acc[k2 + i][c] = group[i][c];
+          for (int c = 0; c < columns; c++) acc[k2 + i][c] = Dot::lanes(group[i][c]);
         }
       }
       FA_UNROLL
       for (int c = 0; c < columns; c++) partial[c][k1 / 4] = sum_four(acc[0][c], acc[1][c], acc[2][c], acc[3][c]);
     }
     FA_UNROLL
-    for (int c = 0; c < columns; c++) store(sums + c * column_stride + k0, sum_quarters(partial[c]));
+    for (int c = 0; c < columns; c++) {
+      const char *column = q + c * query_bytes(Dot::products, rows.head_dim);
+      store(scores + c * column_stride + k0, Dot::scores(sum_quarters(partial[c]), column, rows.head_dim));
+    }
   }
 }
 
 /// Memory delivers long rows best one after the other, if the processor can look ahead to the next one.
 template <RowFormat F, typename Dot, int columns>
-FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const float *q, float *sums) {
+FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const char *q, float *scores) {
   if constexpr (is_dense<F> && VW >= 16 && columns < 8) {
-    if (rows.row_bytes >= long_row) return key_dots<F, Dot, columns, 1>(rows, first, last, q, sums);
+    if (rows.row_bytes >= long_row) return key_dots<F, Dot, columns, 1>(rows, first, last, q, scores);
   }
-  key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, sums);
+  key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, scores);
 }
 
 /// Sums of each column so far, times its decay.
@@ -213,11 +236,12 @@ FA_NOINLINE void expand_row(const KvFormat &format, const char *row, int head_di
   }
 }
 
-typedef void (*DotsPass)(const RowRange &, int, int, const float *, float *);
+typedef void (*DotsPass)(const RowRange &, int, int, const char *, float *);
 typedef void (*GatherPass)(const RowRange &, int, int, const char *, const float *, float *);
 
 /// The passes for 1, 2, 4 and 8 columns.
 struct RowPasses {
+  Products products;
   Order keys, values;  ///< of queries, and of what is gathered
   DotsPass dots[4];
   GatherPass gather[4];
@@ -226,7 +250,8 @@ struct RowPasses {
 
 template <RowFormat F>
 constexpr RowPasses row_passes() {
-  return {Reader<F>::order,
+  return {Products::floats,
+          Reader<F>::order,
           Reader<F>::order,
           {row_dots<F, FloatDot<F>, 1>, row_dots<F, FloatDot<F>, 2>, row_dots<F, FloatDot<F>, 4>,
            row_dots<F, FloatDot<F>, 8>},

@@ -10,11 +10,12 @@ namespace fa::FA_ISA {
 constexpr int unit_size = 4 * VW;
 
 /// Where the coordinates of a unit are.
-enum class Order { natural, pairs, quads, planes, halves, octets };
+enum class Order { natural, pairs, quads, planes, halves, octets, words, word_pairs };
 
 /// Place of coordinate `e`.
 FA_INLINE constexpr int place(Order order, int e) {
-  const int unit = e / unit_size * unit_size, in_pair = e % (2 * VW), in_unit = e % unit_size;
+  const int unit = e / unit_size * unit_size, in_pair = e % (2 * VW), in_unit = e % unit_size,
+            in_two = e % (2 * unit_size);
   switch (order) {
     case Order::natural:
       return e;
@@ -28,20 +29,25 @@ FA_INLINE constexpr int place(Order order, int e) {
       return unit + in_unit % 16 / 8 * 32 + in_unit / 16 * 8 + in_unit % 8;
     case Order::octets:
       return unit + in_unit / 32 * 32 + in_unit % 8 / 4 * 16 + in_unit % 32 / 8 * 4 + in_unit % 4;
+    case Order::words:
+      return e - in_two + in_two % 4 * 32 + in_two / 4;
+    case Order::word_pairs:
+      return e - in_two + in_two / 16 % 2 * 64 + in_two % 4 * 16 + in_two / 32 * 4 + in_two / 4 % 4;
   }
 }
 
 /// Where each coordinate is.
 struct Places {
-  uint16_t at[512];
+  uint16_t at[most_coordinates];
   constexpr explicit Places(Order order) : at() {
-    for (int e = 0; e < 512; e++) at[e] = uint16_t(place(order, e));
+    for (int e = 0; e < most_coordinates; e++) at[e] = uint16_t(place(order, e));
   }
 };
 
 FA_INLINE const Places &places_of(Order order) {
-  static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs),  Places(Order::quads),
-                                      Places(Order::planes),  Places(Order::halves), Places(Order::octets)};
+  static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs),     Places(Order::quads),
+                                      Places(Order::planes),  Places(Order::halves),    Places(Order::octets),
+                                      Places(Order::words),   Places(Order::word_pairs)};
   return places[int(order)];
 }
 

@@ -2,8 +2,8 @@
 #ifndef FA_CPU_DECODE_SOFTMAX_H
 #define FA_CPU_DECODE_SOFTMAX_H
 
-#include "../codec/rotate.h"
 #include "../codec/vectors.h"
+#include "../simd/lanes.h"
 #include "../simd/math.h"
 #include "passes.h"
 
@@ -20,20 +20,6 @@ FA_INLINE float larger(float a, float b) { return a > b ? a : b; }
 FA_INLINE vf exponential(vf x) { return exp2_nonpositive<5>(x * log2_e); }
 FA_INLINE float exponential(float x) { return exponential(splat(x))[0]; }
 
-FA_INLINE float largest_lane(vf x) {
-  if constexpr (VW > 8) x = max(x, swap_lanes<8 % VW>(x));
-  if constexpr (VW > 4) x = max(x, swap_lanes<4 % VW>(x));
-  x = max(x, swap_lanes<2>(x));
-  return max(x, swap_lanes<1>(x))[0];
-}
-
-FA_INLINE float sum_lanes(vf x) {
-  if constexpr (VW > 8) x += swap_lanes<8 % VW>(x);
-  if constexpr (VW > 4) x += swap_lanes<4 % VW>(x);
-  x += swap_lanes<2>(x);
-  return (x + swap_lanes<1>(x))[0];
-}
-
 /// What distance takes from a column's scores.
 struct DistanceBias {
   float slope;
@@ -41,8 +27,8 @@ struct DistanceBias {
 };
 
 /// Puts down weights from key k on, in the type that values are gathered with.
-FA_INLINE void store_weights(float *weights, int k, vf x, bool in_bf16) {
-  if (in_bf16) {
+FA_INLINE void store_weights(float *weights, int k, vf x, Products products) {
+  if (products == Products::pairs) {
     store(reinterpret_cast<uint16_t *>(weights) + k, f32_to_bf16(x));
   } else {
     store(weights + k, x);
@@ -57,7 +43,7 @@ struct ColumnBlock {
   int k_halves, v_halves;  ///< norms of a row
   DistanceBias bias;
   int keys;
-  bool in_bf16;
+  Products products;  ///< of the weights
   float *weights[2];  ///< of each half, if V has two norms a row
 };
 
@@ -88,9 +74,17 @@ FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, flo
     const int k = i * VW;
     const vf e = exponential(scores[i] - next);
     total += e;
-    store_weights(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e, block.in_bf16);
-    if (block.v_halves > 1) store_weights(block.weights[1], k, e * load<vf>(block.v_norms[1] + k), block.in_bf16);
+    if (block.products == Products::bytes) {
+      const vf weight = e * load<vf>(block.v_norms[0] + k);
+      scores[i] = whole || k + VW <= block.keys || lane_index() < block.keys - k ? weight : splat(0.0f);
+      continue;
+    }
+    store_weights(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e, block.products);
+    if (block.v_halves > 1) store_weights(block.weights[1], k, e * load<vf>(block.v_norms[1] + k), block.products);
   }
+#ifdef FA_VNNI
+  if (block.products == Products::bytes) store_byte_weights(block.weights[0], scores, vectors);
+#endif
   *maximum = next;
   *sum = *sum * decay + sum_lanes(total);
   return decay;

@@ -139,15 +139,18 @@ struct DecodeTasks {
   }
   FA_METHOD uint64_t task_count() const { return task(uint64_t(problem.batch) * problem.kv_heads, 0, 0); }
 
-  /// Whether queries are multiplied with keys, and weights with values, as bf16.
-  FA_METHOD bool key_pairs() const { return in_pairs(problem.k.format->rows, problem.q.elem); }
-  FA_METHOD bool value_pairs() const { return in_pairs(problem.v.format->rows, problem.q.elem); }
+  /// How the rows of K and V are worked on.
+  FA_METHOD const RowPasses &k_passes() const { return passes_of(problem.k); }
+  FA_METHOD const RowPasses &v_passes() const { return passes_of(problem.v); }
+  FA_METHOD const RowPasses &passes_of(const CacheSide &side) const {
+    return passes(side.format->rows, problem.head_dim, problem.q.elem);
+  }
 
   /// Columns of zeros follow, so that any range of columns can be rounded up to a power of 2.
   FA_METHOD int query_columns() const { return padded + padded / 2; }
   FA_METHOD uint64_t query_floats() const { return uint64_t(query_columns()) * problem.head_dim; }
-  FA_METHOD float *queries(uint64_t head, int pass) const {
-    return reinterpret_cast<float *>(memory) + (head * pass_count + pass) * query_floats();
+  FA_METHOD char *queries(uint64_t head, int pass) const {
+    return memory + (head * pass_count + pass) * query_floats() * sizeof(float);
   }
   FA_METHOD uint64_t query_bytes() const {
     return uint64_t(problem.batch) * problem.kv_heads * pass_count * query_floats() * sizeof(float);
@@ -166,7 +169,7 @@ struct DecodeTasks {
   /// Whether a block's rows may have to be brought together.
   FA_METHOD bool collects_rows() const {
     const bool one_run = problem.pages.table == nullptr && problem.ring_starts == nullptr && problem.ring_start == 0;
-    return has_short_runs() || (value_pairs() && !one_run);
+    return has_short_runs() || (v_passes().products != Products::floats && !one_run);
   }
   /// Room for a block's rows of K or V, which a worker has to itself.
   FA_METHOD uint64_t block_bytes() const {

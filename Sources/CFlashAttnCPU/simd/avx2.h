@@ -49,9 +49,13 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   }
 }
 
-FA_INLINE vf sum_four(vf a, vf b, vf c, vf d) { return _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d)); }
+template <typename V>
+FA_INLINE V sum_four(V a, V b, V c, V d) {
+  return _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+}
 
-FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]) {
+template <typename V>
+FA_INLINE V sum_quarters(const V (&shares)[VW / 4]) {
   return _mm256_permute2f128_ps(shares[0], shares[1], 0x20) + _mm256_permute2f128_ps(shares[0], shares[1], 0x31);
 }
 

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, VL, DQ), BF16 where FA_BF16_DOT is defined, and VBMI with GFNI where FA_VBMI is.
+// AVX-512 (F, BW, VL, DQ), BF16 where FA_BF16_DOT is defined, VBMI with GFNI where FA_VBMI is, VNNI where FA_VNNI is.
 #ifndef FA_SIMD_AVX512_H
 #define FA_SIMD_AVX512_H
 
@@ -52,6 +52,31 @@ constexpr bool has_bf16_dot = false;
 FA_INLINE vh f32_to_bf16(vf x) { return f32_to_bf16_by_bits(x); }
 #endif
 
+#ifdef FA_VNNI
+FA_INLINE vi dot_bytes(vi acc, vu a, vi b) {
+  return __builtin_bit_cast(vi, _mm512_dpbusd_epi32(__builtin_bit_cast(__m512i, acc), __builtin_bit_cast(__m512i, a),
+                                                    __builtin_bit_cast(__m512i, b)));
+}
+FA_INLINE vi nearest_integers(vf x) { return __builtin_bit_cast(vi, _mm512_cvtps_epi32(x)); }
+#endif
+
+FA_INLINE vu interleave_bytes_low(vu a, vu b) {
+  return __builtin_bit_cast(vu, _mm512_unpacklo_epi8(__builtin_bit_cast(__m512i, a), __builtin_bit_cast(__m512i, b)));
+}
+FA_INLINE vu interleave_bytes_high(vu a, vu b) {
+  return __builtin_bit_cast(vu, _mm512_unpackhi_epi8(__builtin_bit_cast(__m512i, a), __builtin_bit_cast(__m512i, b)));
+}
+
+/// Two of each four lanes of a, each followed by b's.
+template <typename V>
+FA_INLINE V low_neighbours(V a, V b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+}
+template <typename V>
+FA_INLINE V high_neighbours(V a, V b) {
+  return __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+}
+
 /// Transposes 16 vectors of 16 words.
 FA_INLINE void transpose(vf (&rows)[VW]) {
   __m512i r[16], t[16];
@@ -85,20 +110,26 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   }
 }
 
-FA_INLINE vf sum_four(vf a, vf b, vf c, vf d) {
-  const vf ab = _mm512_unpacklo_ps(a, b) + _mm512_unpackhi_ps(a, b);
-  const vf cd = _mm512_unpacklo_ps(c, d) + _mm512_unpackhi_ps(c, d);
-  return _mm512_shuffle_ps(ab, cd, 0x44) + _mm512_shuffle_ps(ab, cd, 0xee);
+template <typename V>
+FA_INLINE V sum_four(V a, V b, V c, V d) {
+  const V ab = low_neighbours(a, b) + high_neighbours(a, b), cd = low_neighbours(c, d) + high_neighbours(c, d);
+  return __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+         __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
 }
 
-FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]) {
-  vf half[2];
-  FA_UNROLL
-  for (int i = 0; i < 2; i++) {
-    half[i] = _mm512_shuffle_f32x4(shares[2 * i], shares[2 * i + 1], 0x88) +
-              _mm512_shuffle_f32x4(shares[2 * i], shares[2 * i + 1], 0xdd);
-  }
-  return _mm512_shuffle_f32x4(half[0], half[1], 0x88) + _mm512_shuffle_f32x4(half[0], half[1], 0xdd);
+/// Quarters `first` and `first` + 2 of both.
+template <int first, typename V>
+FA_INLINE V every_other_quarter(V a, V b) {
+  constexpr int i = 4 * first;
+  return __builtin_shufflevector(a, b, i, i + 1, i + 2, i + 3, i + 8, i + 9, i + 10, i + 11, i + 16, i + 17, i + 18,
+                                 i + 19, i + 24, i + 25, i + 26, i + 27);
+}
+
+template <typename V>
+FA_INLINE V sum_quarters(const V (&shares)[VW / 4]) {
+  const V first = every_other_quarter<0>(shares[0], shares[1]) + every_other_quarter<1>(shares[0], shares[1]);
+  const V last = every_other_quarter<0>(shares[2], shares[3]) + every_other_quarter<1>(shares[2], shares[3]);
+  return every_other_quarter<0>(first, last) + every_other_quarter<1>(first, last);
 }
 
 }  // namespace fa::FA_ISA

@@ -201,21 +201,14 @@ struct PairTable {
   /// 64 codes of a byte each, with anything above their bits.
   FA_METHOD void read(vu codes, vf (&x)[2]) const {
     if constexpr (bits == 8) {
-      const __m512i index = fold_sign<8>(codes);
-      interleave(look_up(0, index), flip_signs(look_up(1, index), index), x);
+      // The larger of a code and its mirror image has the index below its top bit; negative are those that are smaller.
+      const __m512i code = __builtin_bit_cast(__m512i, codes), mirrored = __builtin_bit_cast(__m512i, ~codes);
+      const __m512i index = _mm512_max_epu8(code, mirrored);
+      interleave(look_up(0, index), flip_signs(look_up(1, index), mirrored), x);
     } else {
       const __m512i index = __builtin_bit_cast(__m512i, codes);
       interleave(look_up(0, index), look_up(1, index), x);
     }
-  }
-
-  /// 64 numbers of 8 bits.
-  FA_METHOD void read_numbers(vu numbers, vf (&x)[2]) const {
-    const __m512i number = __builtin_bit_cast(__m512i, numbers), magnitude = _mm512_abs_epi8(number);
-    // 128 alone has no entry.
-    const __mmask64 most = _mm512_movepi8_mask(magnitude);
-    const __m512i high = _mm512_mask_mov_epi8(look_up(1, magnitude), most, _mm512_set1_epi8(0x43));
-    interleave(look_up(0, magnitude), flip_signs(high, number), x);
   }
 
  private:
@@ -228,6 +221,26 @@ struct PairTable {
     x[1] = __builtin_bit_cast(vf, _mm512_unpackhi_epi8(low, high));
   }
 };
+
+/// Codes of 4 bits, four in a word: a lookup of words makes bf16 of one in each.
+struct WordTable {
+  __m512i words;
+  FA_METHOD explicit WordTable(const uint8_t *bytes) {
+    const __m512i low = _mm512_cvtepu8_epi16(load<__m256i>(bytes)),
+                  high = _mm512_cvtepu8_epi16(load<__m256i>(bytes + 128));
+    words = _mm512_or_si512(low, _mm512_slli_epi16(high, 8));
+  }
+  /// Codes `first` ... of each word.
+  template <int first, int N>
+  FA_METHOD void read(vu codes, vf (&x)[N]) const {
+    FA_UNROLL
+    for (int i = 0; i < N; i++) {
+      const __m512i code = _mm512_srli_epi16(__builtin_bit_cast(__m512i, codes), 4 * (first + i));
+      x[i] = __builtin_bit_cast(vf, _mm512_permutexvar_epi16(code, words));
+    }
+  }
+};
+
 #else
 constexpr bool has_plane_lookup = false;
 #endif

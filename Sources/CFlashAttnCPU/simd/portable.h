@@ -57,13 +57,17 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   rows[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
 
-FA_INLINE vf sum_four(vf a, vf b, vf c, vf d) {
-  vf rows[] = {a, b, c, d};
+template <typename V>
+FA_INLINE V sum_four(V a, V b, V c, V d) {
+  V rows[] = {a, b, c, d};
   transpose(rows);
   return (rows[0] + rows[1]) + (rows[2] + rows[3]);
 }
 
-FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]) { return shares[0]; }
+template <typename V>
+FA_INLINE V sum_quarters(const V (&shares)[VW / 4]) {
+  return shares[0];
+}
 
 template <int bits>
 struct CodeTable {

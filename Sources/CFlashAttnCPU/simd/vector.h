@@ -76,6 +76,15 @@ FA_INLINE vf pair_bf16(vf low, vf high);
 /// Pairs of a bf16 of a and its neighbour in b: of the first, or of the last, four in each eight.
 FA_INLINE vf interleave_low(vf a, vf b);
 FA_INLINE vf interleave_high(vf a, vf b);
+/// The same of bytes: eight in each sixteen.
+FA_INLINE vu interleave_bytes_low(vu a, vu b);
+FA_INLINE vu interleave_bytes_high(vu a, vu b);
+
+/// Only where FA_VNNI is defined.
+/// acc + the four products, in each lane, of bytes of a, without sign, and of b, with one.
+FA_INLINE vi dot_bytes(vi acc, vu a, vi b);
+/// Of NaN and of what is too large, any.
+FA_INLINE vi nearest_integers(vf x);
 
 /// Only where has_scale_exp2.
 /// The nearest integers; infinities are their own.
@@ -98,10 +107,12 @@ FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
 template <int bits>
 FA_INLINE vu count_below(const float *tree, vf y);
 
-/// Each group of four lanes has shares of the sums of a's, b's, c's and d's lanes.
-FA_INLINE vf sum_four(vf a, vf b, vf c, vf d);
+/// Each group of four lanes has shares of the sums of a's, b's, c's and d's lanes, floats or integers.
+template <typename V>
+FA_INLINE V sum_four(V a, V b, V c, V d);
 /// Such shares put together: lanes 4 i ..< 4 i + 4 have the sums whose shares are in shares[i].
-FA_INLINE vf sum_quarters(const vf (&shares)[VW / 4]);
+template <typename V>
+FA_INLINE V sum_quarters(const V (&shares)[VW / 4]);
 
 FA_INLINE vf bf16_to_f32(vh x) { return as_float(__builtin_convertvector(x, vu) << 16); }
 

@@ -1,0 +1,182 @@
+// The passes of rows of 8-bit numbers for queries of 16 bits. Queries, and weights block by block, become integers of 16
+// bits in two bytes, and one instruction sums up four products of bytes: nothing is converted.
+#ifndef FA_CPU_DECODE_BYTES_H
+#define FA_CPU_DECODE_BYTES_H
+
+#include "../simd/lanes.h"
+#include "phases.h"
+
+namespace fa::FA_ISA {
+
+constexpr float most_integer = 127 * 256;  ///< so that its upper byte, rounded, is one with a sign
+
+/// Numbers of a row. The instruction takes them without a sign: 128 is added to each, and taken out of the sums.
+FA_INLINE vu read_bytes(const char *row, int u) { return load<vu>(row + int64_t(u) * 64) ^ 0x80808080; }
+
+/// What goes with integers.
+struct IntegerScale {
+  float scale;
+  int32_t offset;  ///< 128 times their sum
+};
+
+/// The bytes of x / scale, 16 of them.
+FA_INLINE vi store_integers(char *high, char *low, vf x, float inverse) {
+  const vi n = nearest_integers(x * inverse);
+  store(high, __builtin_convertvector((n + 128) >> 8, vsb));
+  store(low, __builtin_convertvector(n, vsb));
+  return n;
+}
+
+/// What x is multiplied with to be an integer; 0 if the largest of them is too small.
+FA_INLINE float inverse_scale(float largest) { return largest > 1e-30f ? most_integer / largest : 0.0f; }
+
+/// A query's bytes: all upper ones, all lower ones, scale.
+FA_NOINLINE void write_query_bytes(char *to, const float *x, int head_dim) {
+  vf largest = splat(0.0f), finite = splat(0.0f);
+  for (int e = 0; e < head_dim; e += VW) {
+    const vf v = load<vf>(x + e);
+    largest = max(max(v, -v), largest);
+    finite += v * 0.0f;
+  }
+  const float most = largest_lane(largest), inverse = inverse_scale(most);
+  vi total = {};
+  for (int e = 0; e < head_dim; e += VW) total += store_integers(to + e, to + head_dim + e, load<vf>(x + e), inverse);
+  store(to + 2 * head_dim, IntegerScale{most / most_integer + sum_lanes(finite), 128 * __builtin_reduce_add(total)});
+}
+
+struct ByteSum {
+  vi high, low;
+};
+
+/// Products of the numbers of a row with the bytes of a query.
+struct ByteDot {
+  FA_METHOD ByteDot(const KvFormat &, int) {}
+  static constexpr Products products = Products::bytes;
+  typedef vu Unit[1];
+  typedef ByteSum Sum;
+  typedef vu Lanes;
+  static constexpr int span = 1, lag = 0;
+  static constexpr bool lean = false;
+  FA_METHOD void read_unit(const char *row, int u, Unit &x) const { x[0] = read_bytes(row, u); }
+  FA_METHOD static ByteSum add(vu x, const char *q, int head_dim, ByteSum acc) {
+    return {dot_bytes(acc.high, x, load<vi>(q)), dot_bytes(acc.low, x, load<vi>(q + head_dim))};
+  }
+  // Sums may wrap around: what they come to in the end does not.
+  FA_METHOD static vu lanes(ByteSum sum) { return (vu(sum.high) << 8) + vu(sum.low); }
+  FA_METHOD static vf scores(vu sums, const char *q, int head_dim) {
+    return scaled(sums, load<IntegerScale>(q + 2 * head_dim));
+  }
+  FA_METHOD static vf scaled(vu sums, IntegerScale of) {
+    return __builtin_convertvector(vi(sums - uint32_t(of.offset)), vf) * of.scale;
+  }
+};
+
+/// The sums of 8 columns are more than there are registers for.
+FA_NOINLINE void byte_dots_of_8(const RowRange &rows, int first, int last, const char *q, float *scores) {
+  for (int c = 0; c < 8; c += 4) {
+    row_dots<RowFormat::q8, ByteDot, 4>(rows, first, last, q + c * query_bytes(Products::bytes, rows.head_dim),
+                                        scores + c * column_stride);
+  }
+}
+
+/// A column's weights in a block of keys: bytes of each key, then their scale.
+struct ByteWeights {
+  char high[row_block], low[row_block];
+  IntegerScale of;
+};
+static_assert(sizeof(ByteWeights) <= column_stride * sizeof(float), "room");
+
+FA_INLINE void store_byte_weights(float *to, const vf *weights, int vectors) {
+  auto &block = *reinterpret_cast<ByteWeights *>(to);
+  vf largest = splat(0.0f), finite = splat(0.0f);
+  for (int i = 0; i < vectors; i++) {
+    largest = max(max(weights[i], -weights[i]), largest);
+    finite += weights[i] * 0.0f;
+  }
+  const float most = largest_lane(largest), inverse = inverse_scale(most);
+  vi total = {};
+  for (int i = 0; i < vectors; i++) {
+    total += store_integers(block.high + i * VW, block.low + i * VW, weights[i], inverse);
+  }
+  block.of = {most / most_integer + sum_lanes(finite), 128 * __builtin_reduce_add(total)};
+}
+
+/// Vectors P * N ... of unit u of four rows: a lane has a number of each.
+template <int P, int N>
+FA_INLINE void read_four(const char *const (&row)[4], int u, vu (&x)[N]) {
+  const vu a = read_bytes(row[0], u), b = read_bytes(row[1], u), c = read_bytes(row[2], u), d = read_bytes(row[3], u);
+  FA_UNROLL
+  for (int i = 0; i < N; i++) {
+    const int v = P * N + i;
+    const vu ab = v / 2 == 0 ? interleave_bytes_low(a, b) : interleave_bytes_high(a, b);
+    const vu cd = v / 2 == 0 ? interleave_bytes_low(c, d) : interleave_bytes_high(c, d);
+    x[i] =
+        as_bits(v % 2 == 0 ? interleave_low(as_float(ab), as_float(cd)) : interleave_high(as_float(ab), as_float(cd)));
+  }
+}
+
+template <int columns, int vectors, int P>
+FA_INLINE void gather_bytes_part(const RowRange &rows, int u, const char *weights, const float *decay, float *o) {
+  constexpr int stride = column_stride * 4;
+  ByteSum acc[columns][vectors] = {};
+  for (int k = 0; k < rows.count; k += 4) {
+    const char *row[4];
+    FA_UNROLL
+    for (int i = 0; i < 4; i++) {
+      // Behind the last row weights are 0.
+      row[i] = rows.data + (k + i < rows.count ? k + i : rows.count - 1) * rows.row_bytes;
+      if constexpr (P == 0) prefetch_unit<RowFormat::q8>(row[i], u, row_block * rows.row_bytes);
+    }
+    vu x[vectors];
+    read_four<P>(row, u, x);
+    FA_UNROLL
+    for (int c = 0; c < columns; c++) {
+      const auto &block = *reinterpret_cast<const ByteWeights *>(weights + c * stride);
+      const vi high = vi(as_bits(broadcast_word(block.high + k))), low = vi(as_bits(broadcast_word(block.low + k)));
+      FA_UNROLL
+      for (int v = 0; v < vectors; v++) {
+        acc[c][v] = {dot_bytes(acc[c][v].high, x[v], high), dot_bytes(acc[c][v].low, x[v], low)};
+      }
+    }
+  }
+  float *at = o + u * unit_size + P * vectors * VW;
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    const IntegerScale of = reinterpret_cast<const ByteWeights *>(weights + c * stride)->of;
+    FA_UNROLL
+    for (int v = 0; v < vectors; v++) {
+      float *values = at + c * rows.head_dim + v * VW;
+      store(values, ByteDot::scaled(ByteDot::lanes(acc[c][v]), of) + load<vf>(values) * decay[c]);
+    }
+  }
+}
+
+/// As gather_values, with weights in bytes.
+template <int columns>
+FA_NOINLINE void gather_bytes(const RowRange &rows, int first, int last, const char *weights, const float *decay,
+                              float *o) {
+  constexpr int vectors = columns <= 2 ? 4 : 2, together = columns < 4 ? columns : 4;
+  for (int c = 0; c < columns; c += together) {
+    const char *own = weights + c * column_stride * 4;
+    for (int u = first; u < last; u++) {
+      gather_bytes_part<together, vectors, 0>(rows, u, own, decay + c, o + c * rows.head_dim);
+      if constexpr (vectors == 2) {
+        gather_bytes_part<together, vectors, 1>(rows, u, own, decay + c, o + c * rows.head_dim);
+      }
+    }
+  }
+}
+
+constexpr RowPasses byte_passes() {
+  constexpr auto q8 = RowFormat::q8;
+  return {Products::bytes,
+          Order::natural,
+          Order::planes,
+          {row_dots<q8, ByteDot, 1>, row_dots<q8, ByteDot, 2>, row_dots<q8, ByteDot, 4>, byte_dots_of_8},
+          {gather_bytes<1>, gather_bytes<2>, gather_bytes<4>, gather_bytes<8>},
+          nullptr};
+}
+
+}  // namespace fa::FA_ISA
+
+#endif
