@@ -27,21 +27,33 @@ FA_INLINE vi store_integers(char *high, char *low, vf x, float inverse) {
   return n;
 }
 
-/// What x is multiplied with to be an integer; 0 if the largest of them is too small.
-FA_INLINE float inverse_scale(float largest) { return largest > 1e-30f ? most_integer / largest : 0.0f; }
+/// The larger sizes, as bits: in them infinity is above any number, and NaN above that.
+FA_INLINE vu larger_sizes(vu sizes, vf x) {
+  const vu bits = as_bits(x) & 0x7fffffff;
+  return sizes > bits ? sizes : bits;
+}
+
+/// What makes the largest integer of the largest number; 0 for what is too small, or not one.
+struct Scales {
+  float scale, inverse;
+  FA_METHOD explicit Scales(vu sizes) {
+    const uint32_t bits = __builtin_reduce_max(sizes);
+    const float most = __builtin_bit_cast(float, bits);
+    scale = most * (1 / most_integer);
+    inverse = most > 1e-30f ? most_integer / most : 0.0f;
+  }
+};
 
 /// A query's bytes: all upper ones, all lower ones, scale.
 FA_NOINLINE void write_query_bytes(char *to, const float *x, int head_dim) {
-  vf largest = splat(0.0f), finite = splat(0.0f);
-  for (int e = 0; e < head_dim; e += VW) {
-    const vf v = load<vf>(x + e);
-    largest = max(max(v, -v), largest);
-    finite += v * 0.0f;
-  }
-  const float most = largest_lane(largest), inverse = inverse_scale(most);
+  vu sizes = {};
+  for (int e = 0; e < head_dim; e += VW) sizes = larger_sizes(sizes, load<vf>(x + e));
+  const Scales scales(sizes);
   vi total = {};
-  for (int e = 0; e < head_dim; e += VW) total += store_integers(to + e, to + head_dim + e, load<vf>(x + e), inverse);
-  store(to + 2 * head_dim, IntegerScale{most / most_integer + sum_lanes(finite), 128 * __builtin_reduce_add(total)});
+  for (int e = 0; e < head_dim; e += VW) {
+    total += store_integers(to + e, to + head_dim + e, load<vf>(x + e), scales.inverse);
+  }
+  store(to + 2 * head_dim, IntegerScale{scales.scale, 128 * __builtin_reduce_add(total)});
 }
 
 struct ByteSum {
@@ -88,17 +100,14 @@ static_assert(sizeof(ByteWeights) <= column_stride * sizeof(float), "room");
 
 FA_INLINE void store_byte_weights(float *to, const vf *weights, int vectors) {
   auto &block = *reinterpret_cast<ByteWeights *>(to);
-  vf largest = splat(0.0f), finite = splat(0.0f);
-  for (int i = 0; i < vectors; i++) {
-    largest = max(max(weights[i], -weights[i]), largest);
-    finite += weights[i] * 0.0f;
-  }
-  const float most = largest_lane(largest), inverse = inverse_scale(most);
+  vu sizes = {};
+  for (int i = 0; i < vectors; i++) sizes = larger_sizes(sizes, weights[i]);
+  const Scales scales(sizes);
   vi total = {};
   for (int i = 0; i < vectors; i++) {
-    total += store_integers(block.high + i * VW, block.low + i * VW, weights[i], inverse);
+    total += store_integers(block.high + i * VW, block.low + i * VW, weights[i], scales.inverse);
   }
-  block.of = {most / most_integer + sum_lanes(finite), 128 * __builtin_reduce_add(total)};
+  block.of = {scales.scale, 128 * __builtin_reduce_add(total)};
 }
 
 /// Vectors P * N ... of unit u of four rows: a lane has a number of each.

@@ -124,10 +124,7 @@ FA_INLINE void gather_pairs_part(const Reader &reader, const RowRange &rows, int
   vf x[vectors], next[vectors];
   if (even > 0) reader.template read_rows<P>(row, row + rows.row_bytes, u, x);
   for (int k = 0; k < even; k += 2) {
-    if constexpr (P == 0) {
-      prefetch_unit<F, Reader::span>(row, u, row_block * rows.row_bytes);
-      prefetch_unit<F, Reader::span>(row + rows.row_bytes, u, row_block * rows.row_bytes);
-    }
+    prefetch_next<F, Reader::span, 4 * Reader::span / vectors, 2>(rows, u, P, k);
     row += k + 2 < even ? 2 * rows.row_bytes : 0;
     reader.template read_rows<P>(row, row + rows.row_bytes, u, next);
     FA_UNROLL

@@ -162,6 +162,22 @@ FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const char 
   key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, scores);
 }
 
+/// Prefetches the block of rows that follows, step by step of the passes over this one: row k, part P of unit u.
+template <RowFormat F, int span, int parts, int rows_a_step>
+FA_INLINE void prefetch_next(const RowRange &rows, int u, int P, int k) {
+  constexpr int bytes = span * unit_bytes<F>() / parts;
+  const char *block = rows.data + row_block * rows.row_bytes;
+  // Memory delivers best in its own order. Few bytes are enough to ask for where they are.
+  if (is_dense<F> && rows.row_bytes == int64_t(unit_bytes<F>()) * (rows.head_dim / unit_size)) {
+    const char *from = block + int64_t((u * parts + P) * rows.count + k) * bytes;
+    FA_UNROLL
+    for (int line = 0; line < rows_a_step * bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
+  } else if (P == 0) {
+    FA_UNROLL
+    for (int i = 0; i < rows_a_step; i++) prefetch_unit<F, span>(block + (k + i) * rows.row_bytes, u, 0);
+  }
+}
+
 /// Sums of each column so far, times its decay.
 template <int columns, int vectors>
 FA_INLINE void load_sums(const float *at, int head_dim, const float *decay, vf (&acc)[columns][vectors]) {
@@ -192,7 +208,7 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
   vf x[vectors], next[vectors];
   reader.template read<P>(row, u, x);
   for (int k = 0; k < rows.count; k++) {
-    if constexpr (P == 0) prefetch_unit<F>(row, u, row_block * rows.row_bytes);
+    prefetch_next<F, 1, 4 / vectors, 1>(rows, u, P, k);
     row += k + 1 < rows.count ? rows.row_bytes : 0;
     reader.template read<P>(row, u, next);
     FA_UNROLL

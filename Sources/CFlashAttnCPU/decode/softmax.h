@@ -27,8 +27,9 @@ struct DistanceBias {
 };
 
 /// Puts down weights from key k on, in the type that values are gathered with.
-FA_INLINE void store_weights(float *weights, int k, vf x, Products products) {
-  if (products == Products::pairs) {
+template <Products products>
+FA_INLINE void store_weights(float *weights, int k, vf x) {
+  if constexpr (products == Products::pairs) {
     store(reinterpret_cast<uint16_t *>(weights) + k, f32_to_bf16(x));
   } else {
     store(weights + k, x);
@@ -48,7 +49,7 @@ struct ColumnBlock {
 };
 
 /// `whole`: there are row_block keys, whose scores stay in registers.
-template <bool whole>
+template <Products products, bool whole>
 FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
   constexpr int most_vectors = row_block / VW;
   const int vectors = whole ? most_vectors : (block.keys + VW - 1) / VW;
@@ -74,16 +75,16 @@ FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, flo
     const int k = i * VW;
     const vf e = exponential(scores[i] - next);
     total += e;
-    if (block.products == Products::bytes) {
+    if constexpr (products == Products::bytes) {
       const vf weight = e * load<vf>(block.v_norms[0] + k);
       scores[i] = whole || k + VW <= block.keys || lane_index() < block.keys - k ? weight : splat(0.0f);
-      continue;
+    } else {
+      store_weights<products>(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e);
+      if (block.v_halves > 1) store_weights<products>(block.weights[1], k, e * load<vf>(block.v_norms[1] + k));
     }
-    store_weights(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e, block.products);
-    if (block.v_halves > 1) store_weights(block.weights[1], k, e * load<vf>(block.v_norms[1] + k), block.products);
   }
 #ifdef FA_VNNI
-  if (block.products == Products::bytes) store_byte_weights(block.weights[0], scores, vectors);
+  if constexpr (products == Products::bytes) store_byte_weights(block.weights[0], scores, vectors);
 #endif
   *maximum = next;
   *sum = *sum * decay + sum_lanes(total);
@@ -93,7 +94,18 @@ FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, flo
 /// Turns dot products into weights, times the norms of V, and takes them into the running maximum and sum. Gives the
 /// factor of what has been gathered so far.
 FA_NOINLINE float softmax_block(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
-  return block.keys == row_block ? softmax_of<true>(p, block, maximum, sum) : softmax_of<false>(p, block, maximum, sum);
+  const bool whole = block.keys == row_block;
+  switch (block.products) {
+    case Products::floats:
+      return whole ? softmax_of<Products::floats, true>(p, block, maximum, sum)
+                   : softmax_of<Products::floats, false>(p, block, maximum, sum);
+    case Products::pairs:
+      return whole ? softmax_of<Products::pairs, true>(p, block, maximum, sum)
+                   : softmax_of<Products::pairs, false>(p, block, maximum, sum);
+    case Products::bytes:
+      return whole ? softmax_of<Products::bytes, true>(p, block, maximum, sum)
+                   : softmax_of<Products::bytes, false>(p, block, maximum, sum);
+  }
 }
 
 }  // namespace fa::FA_ISA
