@@ -67,7 +67,7 @@ struct ByteDot {
   typedef vu Unit[1];
   typedef ByteSum Sum;
   typedef vu Lanes;
-  static constexpr int span = 1, lag = 0;
+  static constexpr int span = 1, lag = 1;
   static constexpr bool lean = false;
   FA_METHOD void read_unit(const char *row, int u, Unit &x) const { x[0] = read_bytes(row, u); }
   FA_METHOD static ByteSum add(vu x, const char *q, int head_dim, ByteSum acc) {
@@ -85,9 +85,14 @@ struct ByteDot {
 
 /// The sums of 8 columns are more than there are registers for.
 FA_NOINLINE void byte_dots_of_8(const RowRange &rows, int first, int last, const char *q, float *scores) {
-  for (int c = 0; c < 8; c += 4) {
-    row_dots<RowFormat::q8, ByteDot, 4>(rows, first, last, q + c * query_bytes(Products::bytes, rows.head_dim),
-                                        scores + c * column_stride);
+  for (int k = 0; k < rows.count; k += VW) {
+    RowRange few = rows;
+    few.data += k * rows.row_bytes;
+    few.count = rows.count - k < VW ? rows.count - k : VW;
+    for (int c = 0; c < 8; c += 4) {
+      row_dots<RowFormat::q8, ByteDot, 4>(few, first, last, q + c * query_bytes(Products::bytes, rows.head_dim),
+                                          scores + c * column_stride + k);
+    }
   }
 }
 
@@ -98,14 +103,22 @@ struct ByteWeights {
 };
 static_assert(sizeof(ByteWeights) <= column_stride * sizeof(float), "room");
 
-FA_INLINE void store_byte_weights(float *to, const vf *weights, int vectors) {
-  auto &block = *reinterpret_cast<ByteWeights *>(to);
+/// Puts the bytes of a column's weights of `keys` keys in their place.
+FA_NOINLINE void weights_to_bytes(float *weights, int keys) {
+  constexpr int vectors = row_block / VW;
+  auto &block = *reinterpret_cast<ByteWeights *>(weights);
+  vf x[vectors];
   vu sizes = {};
-  for (int i = 0; i < vectors; i++) sizes = larger_sizes(sizes, weights[i]);
+  FA_UNROLL
+  for (int i = 0; i < vectors; i++) {
+    x[i] = lane_index() < keys - i * VW ? load<vf>(weights + i * VW) : splat(0.0f);
+    sizes = larger_sizes(sizes, x[i]);
+  }
   const Scales scales(sizes);
   vi total = {};
+  FA_UNROLL
   for (int i = 0; i < vectors; i++) {
-    total += store_integers(block.high + i * VW, block.low + i * VW, weights[i], scales.inverse);
+    total += store_integers(block.high + i * VW, block.low + i * VW, x[i], scales.inverse);
   }
   block.of = {scales.scale, 128 * __builtin_reduce_add(total)};
 }
@@ -125,7 +138,8 @@ FA_INLINE void read_four(const char *const (&row)[4], int u, vu (&x)[N]) {
 }
 
 template <int columns, int vectors, int P>
-FA_INLINE void gather_bytes_part(const RowRange &rows, int u, const char *weights, const float *decay, float *o) {
+FA_INLINE void gather_bytes_part(const RowRange &rows, int u, bool first_columns, const char *weights,
+                                 const float *decay, float *o) {
   constexpr int stride = column_stride * 4;
   ByteSum acc[columns][vectors] = {};
   for (int k = 0; k < rows.count; k += 4) {
@@ -134,8 +148,8 @@ FA_INLINE void gather_bytes_part(const RowRange &rows, int u, const char *weight
     for (int i = 0; i < 4; i++) {
       // Behind the last row weights are 0.
       row[i] = rows.data + (k + i < rows.count ? k + i : rows.count - 1) * rows.row_bytes;
-      if constexpr (P == 0) prefetch_unit<RowFormat::q8>(row[i], u, row_block * rows.row_bytes);
     }
+    if (first_columns) prefetch_next<RowFormat::q8, 1, 4 / vectors, 4>(rows, u, P, k);
     vu x[vectors];
     read_four<P>(row, u, x);
     FA_UNROLL
@@ -165,13 +179,12 @@ template <int columns>
 FA_NOINLINE void gather_bytes(const RowRange &rows, int first, int last, const char *weights, const float *decay,
                               float *o) {
   constexpr int vectors = columns <= 2 ? 4 : 2, together = columns < 4 ? columns : 4;
-  for (int c = 0; c < columns; c += together) {
-    const char *own = weights + c * column_stride * 4;
-    for (int u = first; u < last; u++) {
-      gather_bytes_part<together, vectors, 0>(rows, u, own, decay + c, o + c * rows.head_dim);
-      if constexpr (vectors == 2) {
-        gather_bytes_part<together, vectors, 1>(rows, u, own, decay + c, o + c * rows.head_dim);
-      }
+  for (int u = first; u < last; u++) {
+    for (int c = 0; c < columns; c += together) {
+      const char *own = weights + c * column_stride * 4;
+      float *values = o + c * rows.head_dim;
+      gather_bytes_part<together, vectors, 0>(rows, u, c == 0, own, decay + c, values);
+      if constexpr (vectors == 2) gather_bytes_part<together, vectors, 1>(rows, u, c == 0, own, decay + c, values);
     }
   }
 }
@@ -183,7 +196,7 @@ constexpr RowPasses byte_passes() {
           Order::planes,
           {row_dots<q8, ByteDot, 1>, row_dots<q8, ByteDot, 2>, row_dots<q8, ByteDot, 4>, byte_dots_of_8},
           {gather_bytes<1>, gather_bytes<2>, gather_bytes<4>, gather_bytes<8>},
-          nullptr};
+          weights_to_bytes};
 }
 
 }  // namespace fa::FA_ISA

@@ -94,10 +94,11 @@ struct Chunk {
                                  v_halves,
                                  {queried[c].slope, float(queried[c].position - key)},
                                  keys,
-                                 v_passes.products,
+                                 v_passes.products == Products::pairs,
                                  {weights[0][c], weights[1][c]}};
       decay[c] = softmax_block(p, block, &result.maximum[c], &result.sum[c]);
     }
+    for (int c = first; c < first + count && v_passes.convert != nullptr; c++) v_passes.convert(weights[0][c], keys);
     // The same keys are added up together wherever they are.
     const bool together = v_passes.products != Products::floats;
     const bool apart = short_runs || (together && rows.run(key, keys).count < keys);

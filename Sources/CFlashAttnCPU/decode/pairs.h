@@ -166,8 +166,7 @@ constexpr RowPasses pair_passes() {
       Reader::values,
       {row_dots<F, PairDot<Reader>, 1>, row_dots<F, PairDot<Reader>, 2>, row_dots<F, PairDot<Reader>, 4>,
        row_dots<F, PairDot<Reader>, 8>},
-      {gather_pairs<F, Reader, 1>, gather_pairs<F, Reader, 2>, gather_pairs<F, Reader, 4>, gather_pairs<F, Reader, 8>},
-      nullptr};
+      {gather_pairs<F, Reader, 1>, gather_pairs<F, Reader, 2>, gather_pairs<F, Reader, 4>, gather_pairs<F, Reader, 8>}};
 }
 
 }  // namespace fa::FA_ISA

@@ -167,8 +167,8 @@ template <RowFormat F, int span, int parts, int rows_a_step>
 FA_INLINE void prefetch_next(const RowRange &rows, int u, int P, int k) {
   constexpr int bytes = span * unit_bytes<F>() / parts;
   const char *block = rows.data + row_block * rows.row_bytes;
-  // Memory delivers best in its own order. Few bytes are enough to ask for where they are.
-  if (is_dense<F> && rows.row_bytes == int64_t(unit_bytes<F>()) * (rows.head_dim / unit_size)) {
+  // Memory delivers best in its own order. Codes take longer to look up than to arrive.
+  if (!looks_up<F> && rows.row_bytes == int64_t(unit_bytes<F>()) * (rows.head_dim / unit_size)) {
     const char *from = block + int64_t((u * parts + P) * rows.count + k) * bytes;
     FA_UNROLL
     for (int line = 0; line < rows_a_step * bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
@@ -261,7 +261,8 @@ struct RowPasses {
   Order keys, values;  ///< of queries, and of what is gathered
   DotsPass dots[4];
   GatherPass gather[4];
-  void (*expand)(const KvFormat &, const char *, int, float *);  ///< in float alone
+  void (*convert)(float *weights, int keys) = nullptr;  ///< what has to be done to a column's weights
+  void (*expand)(const KvFormat &, const char *, int, float *) = nullptr;  ///< in float alone
 };
 
 template <RowFormat F>
@@ -272,6 +273,7 @@ constexpr RowPasses row_passes() {
           {row_dots<F, FloatDot<F>, 1>, row_dots<F, FloatDot<F>, 2>, row_dots<F, FloatDot<F>, 4>,
            row_dots<F, FloatDot<F>, 8>},
           {gather_values<F, 1>, gather_values<F, 2>, gather_values<F, 4>, gather_values<F, 8>},
+          nullptr,
           expand_row<F>};
 }
 

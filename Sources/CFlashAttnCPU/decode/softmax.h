@@ -26,10 +26,10 @@ struct DistanceBias {
   float ahead;  ///< where the query stands, counted from the block's first key
 };
 
-/// Puts down weights from key k on, in the type that values are gathered with.
-template <Products products>
+/// Puts down weights from key k on.
+template <bool in_bf16>
 FA_INLINE void store_weights(float *weights, int k, vf x) {
-  if constexpr (products == Products::pairs) {
+  if constexpr (in_bf16) {
     store(reinterpret_cast<uint16_t *>(weights) + k, f32_to_bf16(x));
   } else {
     store(weights + k, x);
@@ -44,12 +44,12 @@ struct ColumnBlock {
   int k_halves, v_halves;  ///< norms of a row
   DistanceBias bias;
   int keys;
-  Products products;  ///< of the weights
+  bool in_bf16;  ///< the weights, rather than floats
   float *weights[2];  ///< of each half, if V has two norms a row
 };
 
 /// `whole`: there are row_block keys, whose scores stay in registers.
-template <Products products, bool whole>
+template <bool in_bf16, bool whole>
 FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
   constexpr int most_vectors = row_block / VW;
   const int vectors = whole ? most_vectors : (block.keys + VW - 1) / VW;
@@ -75,17 +75,9 @@ FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, flo
     const int k = i * VW;
     const vf e = exponential(scores[i] - next);
     total += e;
-    if constexpr (products == Products::bytes) {
-      const vf weight = e * load<vf>(block.v_norms[0] + k);
-      scores[i] = whole || k + VW <= block.keys || lane_index() < block.keys - k ? weight : splat(0.0f);
-    } else {
-      store_weights<products>(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e);
-      if (block.v_halves > 1) store_weights<products>(block.weights[1], k, e * load<vf>(block.v_norms[1] + k));
-    }
+    store_weights<in_bf16>(block.weights[0], k, block.v_halves > 0 ? e * load<vf>(block.v_norms[0] + k) : e);
+    if (block.v_halves > 1) store_weights<in_bf16>(block.weights[1], k, e * load<vf>(block.v_norms[1] + k));
   }
-#ifdef FA_VNNI
-  if constexpr (products == Products::bytes) store_byte_weights(block.weights[0], scores, vectors);
-#endif
   *maximum = next;
   *sum = *sum * decay + sum_lanes(total);
   return decay;
@@ -95,17 +87,10 @@ FA_INLINE float softmax_of(const DecodeProblem &p, const ColumnBlock &block, flo
 /// factor of what has been gathered so far.
 FA_NOINLINE float softmax_block(const DecodeProblem &p, const ColumnBlock &block, float *maximum, float *sum) {
   const bool whole = block.keys == row_block;
-  switch (block.products) {
-    case Products::floats:
-      return whole ? softmax_of<Products::floats, true>(p, block, maximum, sum)
-                   : softmax_of<Products::floats, false>(p, block, maximum, sum);
-    case Products::pairs:
-      return whole ? softmax_of<Products::pairs, true>(p, block, maximum, sum)
-                   : softmax_of<Products::pairs, false>(p, block, maximum, sum);
-    case Products::bytes:
-      return whole ? softmax_of<Products::bytes, true>(p, block, maximum, sum)
-                   : softmax_of<Products::bytes, false>(p, block, maximum, sum);
+  if (block.in_bf16) {
+    return whole ? softmax_of<true, true>(p, block, maximum, sum) : softmax_of<true, false>(p, block, maximum, sum);
   }
+  return whole ? softmax_of<false, true>(p, block, maximum, sum) : softmax_of<false, false>(p, block, maximum, sum);
 }
 
 }  // namespace fa::FA_ISA
