@@ -142,12 +142,13 @@ FA_INLINE void gather_bytes_part(const RowRange &rows, int u, bool first_columns
                                  const float *decay, float *o) {
   constexpr int stride = column_stride * 4;
   ByteSum acc[columns][vectors] = {};
+  const char *next = rows.data, *const last_row = next + (rows.count - 1) * rows.row_bytes;
   for (int k = 0; k < rows.count; k += 4) {
     const char *row[4];
     FA_UNROLL
     for (int i = 0; i < 4; i++) {
-      // Behind the last row weights are 0.
-      row[i] = rows.data + (k + i < rows.count ? k + i : rows.count - 1) * rows.row_bytes;
+      row[i] = next;  // again the last one behind it, where weights are 0
+      next += next < last_row ? rows.row_bytes : 0;
     }
     if (first_columns) prefetch_next<RowFormat::q8, 1, 4 / vectors, 4>(rows, u, P, k);
     vu x[vectors];
