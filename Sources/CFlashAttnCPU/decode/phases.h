@@ -12,7 +12,6 @@ constexpr int row_block = 64;  ///< keys worked on together
 constexpr int column_stride =
     row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
 constexpr int key_prefetch = 8192;  ///< bytes ahead
-constexpr int long_row = 512;        ///< bytes
 constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
 
 /// Rows in memory, one after the other.
@@ -38,6 +37,12 @@ constexpr bool is_dense = F == RowFormat::f32 || F == RowFormat::f16 || F == Row
 /// other, they would take turns at units of the processor that can work side by side.
 template <RowFormat F>
 constexpr bool looks_up = !is_dense<F> && F != RowFormat::q8;
+
+/// Bytes of a row that is best read by itself; 0 if none is.
+template <RowFormat F>
+constexpr int long_row = VW < 16 || looks_up<F> ? 0
+                         : is_dense<F>          ? 512
+                                                : 256;
 
 /// Keys whose sums are kept in registers together.
 template <typename Dot>
@@ -156,8 +161,8 @@ FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const char 
 /// Memory delivers long rows best one after the other, if the processor can look ahead to the next one.
 template <RowFormat F, typename Dot, int columns>
 FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const char *q, float *scores) {
-  if constexpr (is_dense<F> && VW >= 16 && columns < 8) {
-    if (rows.row_bytes >= long_row) return key_dots<F, Dot, columns, 1>(rows, first, last, q, scores);
+  if constexpr (long_row<F> > 0 && columns < (is_dense<F> ? 8 : 4)) {
+    if (rows.row_bytes >= long_row<F>) return key_dots<F, Dot, columns, 1>(rows, first, last, q, scores);
   }
   key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, scores);
 }
