@@ -8,37 +8,41 @@
 namespace fa::FA_ISA {
 
 /// Rows in `span` units at a time: of one row as vectors of pairs of neighbours, of two as vectors whose pairs have a
-/// value of each.
+/// value of each. Values are gathered by `vectors` for up to `together` columns, or as many as there are registers for.
 template <RowFormat F>
 struct PairReader;
 
-template <>
-struct PairReader<RowFormat::bf16> {
+template <int units>
+struct DensePairReader {
   static constexpr Order keys = Order::natural, values = Order::octets;
-  static constexpr int span = 1;
-  FA_METHOD PairReader(const KvFormat &, int) {}
-  FA_METHOD void read_unit(const char *row, int u, vf (&x)[2]) const {
+  static constexpr int span = units, vectors = 4 * units, together = most_columns / (units * units);
+  FA_METHOD DensePairReader(const KvFormat &, int) {}
+  FA_METHOD void read_unit(const char *row, int u, vf (&x)[2 * units]) const {
     FA_UNROLL
-    for (int v = 0; v < 2; v++) x[v] = load<vf>(row + (u * 2 + v) * VW * 4);
+    for (int v = 0; v < 2 * units; v++) x[v] = load<vf>(row + (u * 2 * units + v) * VW * 4);
   }
   template <int P, int N>
   FA_METHOD void read_rows(const char *a, const char *b, int u, vf (&x)[N]) const {
-    vf first[2], second[2];
-    read_unit(a, u, first);
-    read_unit(b, u, second);
     FA_UNROLL
-    for (int i = 0; i < N; i++) {
-      const int v = P * N + i;
-      x[i] = v % 2 == 0 ? interleave_low(first[v / 2], second[v / 2]) : interleave_high(first[v / 2], second[v / 2]);
+    for (int i = 0; i < N; i += 2) {
+      const int at = (u * 2 * units + (P * N + i) / 2) * VW * 4;
+      const vf first = load<vf>(a + at), second = load<vf>(b + at);
+      x[i] = interleave_low(first, second);
+      x[i + 1] = interleave_high(first, second);
     }
   }
+};
+
+template <>
+struct PairReader<RowFormat::bf16> : DensePairReader<1> {
+  FA_METHOD PairReader(const KvFormat &format, int dim) : DensePairReader(format, dim) {}
 };
 
 /// Codes of `bits` bits kept in `packed` of them.
 template <int bits, int packed>
 struct PairCodeReader {
   static constexpr Order keys = Order::halves, values = Order::planes;
-  static constexpr int span = 1;
+  static constexpr int span = 1, vectors = 4, together = most_columns;
   PairTable<bits> table;
   int head_dim;
   FA_METHOD PairCodeReader(const KvFormat &format, int dim) : table(format.pair_planes), head_dim(dim) {}
@@ -76,7 +80,7 @@ FA_CODED_ROWS(FA_PAIR_READER)
 /// Codes of 4 bits as words of four: a lookup of words needs no more than a shift.
 struct NibbleReader {
   static constexpr Order keys = Order::words, values = Order::word_pairs;
-  static constexpr int span = 2;
+  static constexpr int span = 2, vectors = 4, together = most_columns;
   WordTable table;
   FA_METHOD NibbleReader(const KvFormat &format, int) : table(format.pair_planes) {}
   FA_METHOD void read_unit(const char *row, int u, vf (&x)[4]) const {
@@ -146,14 +150,21 @@ FA_INLINE void gather_pairs_part(const Reader &reader, const RowRange &rows, int
 template <RowFormat F, typename Reader, int columns>
 FA_NOINLINE void gather_pairs(const RowRange &rows, int first, int last, const char *weights, const float *decay,
                               float *o) {
-  constexpr int vectors = columns * 4 <= most_sums ? 4 : 2, parts = 4 * Reader::span / vectors;
+  constexpr int together = columns < Reader::together ? columns : Reader::together;
+  constexpr int vectors = together * Reader::vectors <= most_sums ? Reader::vectors : most_sums / together;
+  constexpr int parts = 4 * Reader::span / vectors;
   const Reader reader(*rows.format, rows.head_dim);
   for (int u = first / Reader::span; u < last / Reader::span; u++) {
-    gather_pairs_part<F, columns, vectors, 0>(reader, rows, u, weights, decay, o);
-    if constexpr (parts > 1) gather_pairs_part<F, columns, vectors, 1>(reader, rows, u, weights, decay, o);
-    if constexpr (parts > 2) {
-      gather_pairs_part<F, columns, vectors, 2>(reader, rows, u, weights, decay, o);
-      gather_pairs_part<F, columns, vectors, 3>(reader, rows, u, weights, decay, o);
+    // Each of the columns' turns prefetches what a processor short of room has ignored before.
+    for (int c = 0; c < columns; c += together) {
+      const char *own = weights + c * column_stride * 4;
+      float *to = o + c * rows.head_dim;
+      gather_pairs_part<F, together, vectors, 0>(reader, rows, u, own, decay + c, to);
+      if constexpr (parts > 1) gather_pairs_part<F, together, vectors, 1>(reader, rows, u, own, decay + c, to);
+      if constexpr (parts > 2) {
+        gather_pairs_part<F, together, vectors, 2>(reader, rows, u, own, decay + c, to);
+        gather_pairs_part<F, together, vectors, 3>(reader, rows, u, own, decay + c, to);
+      }
     }
   }
 }
@@ -167,6 +178,15 @@ constexpr RowPasses pair_passes() {
       {row_dots<F, PairDot<Reader>, 1>, row_dots<F, PairDot<Reader>, 2>, row_dots<F, PairDot<Reader>, 4>,
        row_dots<F, PairDot<Reader>, 8>},
       {gather_pairs<F, Reader, 1>, gather_pairs<F, Reader, 2>, gather_pairs<F, Reader, 4>, gather_pairs<F, Reader, 8>}};
+}
+
+/// Rows of two units: memory delivers them best whole, which does not pay for 8 columns.
+constexpr RowPasses pair_passes_of_two_units() {
+  RowPasses passes = pair_passes<RowFormat::bf16, DensePairReader<2>>();
+  constexpr RowPasses unit_by_unit = pair_passes<RowFormat::bf16>();
+  passes.dots[3] = unit_by_unit.dots[3];
+  passes.gather[3] = unit_by_unit.gather[3];
+  return passes;
 }
 
 }  // namespace fa::FA_ISA

@@ -23,6 +23,7 @@ constexpr RowPasses float_passes[row_format_count] = {row_passes<RowFormat::f32>
 /// Not of all formats.
 constexpr RowPasses bf16_passes[row_format_count] = {
     {}, {}, pair_passes<RowFormat::bf16>(), {}, FA_CODED_ROWS(FA_PAIR_PASSES)};
+constexpr RowPasses whole_row_passes = pair_passes_of_two_units();
 constexpr RowPasses nibble_passes = pair_passes<RowFormat::tq4, NibbleReader>();
 #endif
 #ifdef FA_VNNI
@@ -37,6 +38,7 @@ FA_INLINE const RowPasses &passes(RowFormat rows, [[maybe_unused]] int head_dim,
   if (rows == RowFormat::q8 && queries != Elem::f32) return integer_passes;
 #endif
 #if defined(FA_BF16_DOT) && defined(FA_VBMI)
+  if (queries == Elem::bf16 && rows == RowFormat::bf16 && head_dim == 2 * unit_size) return whole_row_passes;
   if (queries == Elem::bf16 && rows == RowFormat::tq4 && head_dim >= 2 * unit_size) return nibble_passes;
   if (queries == Elem::bf16 && bf16_passes[int(rows)].dots[0] != nullptr) return bf16_passes[int(rows)];
 #endif
