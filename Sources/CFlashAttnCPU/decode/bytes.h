@@ -19,41 +19,31 @@ struct IntegerScale {
   int32_t offset;  ///< 128 times their sum
 };
 
-/// The bytes of x / scale, 16 of them.
-FA_INLINE vi store_integers(char *high, char *low, vf x, float inverse) {
-  const vi n = nearest_integers(x * inverse);
-  store(high, __builtin_convertvector((n + 128) >> 8, vsb));
-  store(low, __builtin_convertvector(n, vsb));
-  return n;
-}
-
 /// The larger sizes, as bits: in them infinity is above any number, and NaN above that.
 FA_INLINE vu larger_sizes(vu sizes, vf x) {
   const vu bits = as_bits(x) & 0x7fffffff;
   return sizes > bits ? sizes : bits;
 }
 
-/// What makes the largest integer of the largest number; 0 for what is too small, or not one.
-struct Scales {
-  float scale, inverse;
-  FA_METHOD explicit Scales(vu sizes) {
-    const uint32_t bits = __builtin_reduce_max(sizes);
-    const float most = __builtin_bit_cast(float, bits);
-    scale = most * (1 / most_integer);
-    inverse = most > 1e-30f ? most_integer / most : 0.0f;
+/// Puts down the bytes of `count` numbers over their scale. Of numbers too small, or not all finite, any.
+FA_INLINE IntegerScale write_integers(char *high, char *low, const float *x, int count) {
+  vu sizes = {};
+  for (int i = 0; i < count; i += VW) sizes = larger_sizes(sizes, load<vf>(x + i));
+  const uint32_t bits = __builtin_reduce_max(sizes);
+  const float most = __builtin_bit_cast(float, bits), inverse = most > 1e-30f ? most_integer / most : 0.0f;
+  vi total = {};
+  for (int i = 0; i < count; i += VW) {
+    const vi n = nearest_integers(load<vf>(x + i) * inverse);
+    store(high + i, __builtin_convertvector((n + 128) >> 8, vsb));
+    store(low + i, __builtin_convertvector(n, vsb));
+    total += n;
   }
-};
+  return {most * (1 / most_integer), 128 * __builtin_reduce_add(total)};
+}
 
 /// A query's bytes: all upper ones, all lower ones, scale.
 FA_NOINLINE void write_query_bytes(char *to, const float *x, int head_dim) {
-  vu sizes = {};
-  for (int e = 0; e < head_dim; e += VW) sizes = larger_sizes(sizes, load<vf>(x + e));
-  const Scales scales(sizes);
-  vi total = {};
-  for (int e = 0; e < head_dim; e += VW) {
-    total += store_integers(to + e, to + head_dim + e, load<vf>(x + e), scales.inverse);
-  }
-  store(to + 2 * head_dim, IntegerScale{scales.scale, 128 * __builtin_reduce_add(total)});
+  store(to + 2 * head_dim, write_integers(to, to + head_dim, x, head_dim));
 }
 
 struct ByteSum {
@@ -105,22 +95,12 @@ static_assert(sizeof(ByteWeights) <= column_stride * sizeof(float), "room");
 
 /// Puts the bytes of a column's weights of `keys` keys in their place.
 FA_NOINLINE void weights_to_bytes(float *weights, int keys) {
-  constexpr int vectors = row_block / VW;
   auto &block = *reinterpret_cast<ByteWeights *>(weights);
-  vf x[vectors];
-  vu sizes = {};
-  FA_UNROLL
-  for (int i = 0; i < vectors; i++) {
-    x[i] = lane_index() < keys - i * VW ? load<vf>(weights + i * VW) : splat(0.0f);
-    sizes = larger_sizes(sizes, x[i]);
+  alignas(64) float x[row_block];  // what the bytes will overwrite
+  for (int k = 0; k < row_block; k += VW) {
+    store(x + k, lane_index() < keys - k ? load<vf>(weights + k) : splat(0.0f));
   }
-  const Scales scales(sizes);
-  vi total = {};
-  FA_UNROLL
-  for (int i = 0; i < vectors; i++) {
-    total += store_integers(block.high + i * VW, block.low + i * VW, x[i], scales.inverse);
-  }
-  block.of = {scales.scale, 128 * __builtin_reduce_add(total)};
+  block.of = write_integers(block.high, block.low, x, row_block);
 }
 
 /// Vectors P * N ... of unit u of four rows: a lane has a number of each.
@@ -138,8 +118,7 @@ FA_INLINE void read_four(const char *const (&row)[4], int u, vu (&x)[N]) {
 }
 
 template <int columns, int vectors, int P>
-FA_INLINE void gather_bytes_part(const RowRange &rows, int u, bool first_columns, const char *weights,
-                                 const float *decay, float *o) {
+FA_INLINE void gather_bytes_part(const RowRange &rows, int u, const char *weights, const float *decay, float *o) {
   constexpr int stride = column_stride * 4;
   ByteSum acc[columns][vectors] = {};
   const char *next = rows.data, *const last_row = next + (rows.count - 1) * rows.row_bytes;
@@ -150,7 +129,7 @@ FA_INLINE void gather_bytes_part(const RowRange &rows, int u, bool first_columns
       row[i] = next;  // again the last one behind it, where weights are 0
       next += next < last_row ? rows.row_bytes : 0;
     }
-    if (first_columns) prefetch_next<RowFormat::q8, 1, 4 / vectors, 4>(rows, u, P, k);
+    prefetch_next<RowFormat::q8, 1, 4 / vectors, 4>(rows, u, P, k);
     vu x[vectors];
     read_four<P>(row, u, x);
     FA_UNROLL
@@ -184,8 +163,8 @@ FA_NOINLINE void gather_bytes(const RowRange &rows, int first, int last, const c
     for (int c = 0; c < columns; c += together) {
       const char *own = weights + c * column_stride * 4;
       float *values = o + c * rows.head_dim;
-      gather_bytes_part<together, vectors, 0>(rows, u, c == 0, own, decay + c, values);
-      if constexpr (vectors == 2) gather_bytes_part<together, vectors, 1>(rows, u, c == 0, own, decay + c, values);
+      gather_bytes_part<together, vectors, 0>(rows, u, own, decay + c, values);
+      if constexpr (vectors == 2) gather_bytes_part<together, vectors, 1>(rows, u, own, decay + c, values);
     }
   }
 }
