@@ -20,30 +20,27 @@ struct IntegerScale {
 };
 
 /// The larger sizes, as bits: in them infinity is above any number, and NaN above that.
-FA_INLINE vu larger_sizes(vu sizes, vf x) {
-  const vu bits = as_bits(x) & 0x7fffffff;
-  return sizes > bits ? sizes : bits;
-}
+FA_INLINE vu larger_sizes(vu sizes, vf x) { return Larger()(sizes, as_bits(x) & 0x7fffffff); }
 
-/// Puts down the bytes of `count` numbers over their scale. Of numbers too small, or not all finite, any.
-FA_INLINE IntegerScale write_integers(char *high, char *low, const float *x, int count) {
-  vu sizes = {};
-  for (int i = 0; i < count; i += VW) sizes = larger_sizes(sizes, load<vf>(x + i));
-  const uint32_t bits = __builtin_reduce_max(sizes);
-  const float most = __builtin_bit_cast(float, bits), inverse = most > 1e-30f ? most_integer / most : 0.0f;
-  vi total = {};
-  for (int i = 0; i < count; i += VW) {
-    const vi n = nearest_integers(load<vf>(x + i) * inverse);
-    store(high + i, __builtin_convertvector((n + 128) >> 8, vsb));
-    store(low + i, __builtin_convertvector(n, vsb));
-    total += n;
-  }
-  return {most * (1 / most_integer), 128 * __builtin_reduce_add(total)};
+/// What numbers up to `most` are multiplied with to become integers. Of numbers too small, or not all finite, any.
+FA_INLINE vf to_integers(vf most) { return most > 1e-30f ? most_integer / most : splat(0.0f); }
+
+/// Puts down the bytes of integers.
+FA_INLINE vi write_integers(char *high, char *low, vf x) {
+  const vi n = nearest_integers(x);
+  store(high, __builtin_convertvector((n + 128) >> 8, vsb));
+  store(low, __builtin_convertvector(n, vsb));
+  return n;
 }
 
 /// A query's bytes: all upper ones, all lower ones, scale.
 FA_NOINLINE void write_query_bytes(char *to, const float *x, int head_dim) {
-  store(to + 2 * head_dim, write_integers(to, to + head_dim, x, head_dim));
+  vu sizes = {};
+  for (int i = 0; i < head_dim; i += VW) sizes = larger_sizes(sizes, load<vf>(x + i));
+  const vf most = as_float(fold_lanes(sizes, Larger())), factor = to_integers(most);
+  vi sum = {};
+  for (int i = 0; i < head_dim; i += VW) sum += write_integers(to + i, to + head_dim + i, load<vf>(x + i) * factor);
+  store(to + 2 * head_dim, IntegerScale{most[0] * (1 / most_integer), 128 * fold_lanes(sum, Plus())[0]});
 }
 
 struct ByteSum {
@@ -93,14 +90,31 @@ struct ByteWeights {
 };
 static_assert(sizeof(ByteWeights) <= column_stride * sizeof(float), "room");
 
-/// Puts the bytes of a column's weights of `keys` keys in their place.
-FA_NOINLINE void weights_to_bytes(float *weights, int keys) {
-  auto &block = *reinterpret_cast<ByteWeights *>(weights);
-  alignas(64) float x[row_block];  // what the bytes will overwrite
-  for (int k = 0; k < row_block; k += VW) {
-    store(x + k, lane_index() < keys - k ? load<vf>(weights + k) : splat(0.0f));
+/// Puts the bytes of columns' weights in their place.
+template <int columns>
+FA_INLINE void write_byte_weights(float (*to)[column_stride], const vf (&x)[columns][row_block / VW]) {
+  vu sizes[columns];
+  vi sums[columns];
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    sizes[c] = {};
+    FA_UNROLL
+    for (int i = 0; i < row_block / VW; i++) sizes[c] = larger_sizes(sizes[c], x[c][i]);
   }
-  block.of = write_integers(block.high, block.low, x, row_block);
+  const vf most = as_float(fold_each(sizes, Larger())), factor = to_integers(most);
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) {
+    auto &column = *reinterpret_cast<ByteWeights *>(to[c]);
+    sums[c] = {};
+    FA_UNROLL
+    for (int i = 0; i < row_block / VW; i++) {
+      sums[c] += write_integers(column.high + i * VW, column.low + i * VW, x[c][i] * splat(factor[c]));
+    }
+  }
+  const vf scale = most * (1 / most_integer);
+  const vi offset = fold_each(sums, Plus()) * 128;
+  FA_UNROLL
+  for (int c = 0; c < columns; c++) reinterpret_cast<ByteWeights *>(to[c])->of = {scale[c], offset[c]};
 }
 
 /// Vectors P * N ... of unit u of four rows: a lane has a number of each.
@@ -175,8 +189,7 @@ constexpr RowPasses byte_passes() {
           Order::natural,
           Order::planes,
           {row_dots<q8, ByteDot, 1>, row_dots<q8, ByteDot, 2>, row_dots<q8, ByteDot, 4>, byte_dots_of_8},
-          {gather_bytes<1>, gather_bytes<2>, gather_bytes<4>, gather_bytes<8>},
-          weights_to_bytes};
+          {gather_bytes<1>, gather_bytes<2>, gather_bytes<4>, gather_bytes<8>}};
 }
 
 }  // namespace fa::FA_ISA

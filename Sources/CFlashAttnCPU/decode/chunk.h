@@ -3,7 +3,6 @@
 #define FA_CPU_DECODE_CHUNK_H
 
 #include "softmax.h"
-#include "tasks.h"
 
 namespace fa::FA_ISA {
 
@@ -33,6 +32,9 @@ FA_INLINE void prefetch_norms(const CacheSide &side, int64_t row, int64_t step, 
   }
 }
 
+/// Lines that memory can deliver while a block's softmax is computed.
+constexpr int spare_lines = 16;
+
 FA_INLINE int log2_up(int n) { return n <= 1 ? 0 : 32 - __builtin_clz(uint32_t(n - 1)); }
 
 /// The state of a task.
@@ -40,31 +42,34 @@ struct Chunk {
   const DecodeProblem &p;
   const KeyRows rows;
   const int columns;
+  const int k_halves, v_halves;  ///< norms of a row
   const RowPasses &k_passes, &v_passes;
   const bool short_runs;
   const char *const queries;
   char *const collected;  ///< room for rows brought together, if they may have to be
+  const int64_t begin;    ///< the first key
   ChunkResult &result;
-  struct {
-    float slope;
-    int64_t position;
-  } queried[most_columns] = {};  ///< what the columns' bias by distance needs
+  DistanceBias bias[most_columns] = {};
   // Large: only what is read before it is written is set to 0.
   alignas(64) float scores[2][most_columns + 3][column_stride];  // a range of columns is rounded up
   alignas(64) float weights[2][most_columns][column_stride];
   alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
   float decay[most_columns] = {};
 
-  FA_METHOD Chunk(const DecodeTasks &t, uint64_t head, int pass, uint32_t worker, ChunkResult &result)
+  FA_METHOD Chunk(const DecodeTasks &t, uint64_t head, int pass, uint32_t worker, int64_t begin, ChunkResult &result)
       : p(t.problem),
         rows(p, int64_t(head) / p.kv_heads, int64_t(head) % p.kv_heads),
         columns(t.columns_of(pass)),
+        k_halves(norms_per_row(p.k.format->version, p.head_dim)),
+        v_halves(norms_per_row(p.v.format->version, p.head_dim)),
         k_passes(t.k_passes()),
         v_passes(t.v_passes()),
         short_runs(t.has_short_runs()),
         queries(t.queries(head, pass)),
         collected(t.block(worker)),
+        begin(begin),
         result(result) {
+    for (int k = 0; k < row_block; k++) k_norms[0][k] = v_norms[0][k] = 1.0f;
     for (int c = columns; c < t.padded; c++) {
       __builtin_memset(weights[0][c], 0, sizeof weights[0][c]);
       __builtin_memset(weights[1][c], 0, sizeof weights[1][c]);
@@ -74,38 +79,40 @@ struct Chunk {
   /// Columns [first, first + count) attend `keys` keys from `key` on. Where their rows are makes no difference to what is
   /// computed.
   FA_METHOD void attend_block(int64_t key, int keys, int first, int count) {
-    const int k_halves = norms_per_row(p.k.format->version, p.head_dim);
-    const int v_halves = norms_per_row(p.v.format->version, p.head_dim);
-    if (short_runs) dot(collect(p.k, key, keys), 0, first, count, k_halves);
+    if (short_runs) dot(collect(p.k, key, keys), 0, first, count);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
       prefetch_norms(p.k, run.row, rows.step, k_halves);
       prefetch_norms(p.v, run.row, rows.step, v_halves);
-      if (!short_runs) dot(rows_of(p.k, run), at, first, count, k_halves);
+      if (!short_runs) {
+        RowRange range = rows_of(p.k, run);
+        // Later blocks of values are prefetched in the pass over the values before them.
+        if (key == begin && p.k.format == p.v.format) range.also = p.v.data - p.k.data;
+        dot(range, at, first, count);
+      }
       read_norms(p.k, run.row, rows.step, k_halves, run.count, k_norms, at);
-      if (v_halves > 0) read_norms(p.v, run.row, rows.step, v_halves, run.count, v_norms, at);
+      read_norms(p.v, run.row, rows.step, v_halves, run.count, v_norms, at);
       at += run.count;
     }
-    for (int c = first; c < first + count; c++) {
-      const ColumnBlock block = {{scores[0][c], scores[1][c]},
-                                 k_norms,
-                                 v_norms,
-                                 k_halves,
-                                 v_halves,
-                                 {queried[c].slope, float(queried[c].position - key)},
-                                 keys,
-                                 v_passes.products == Products::pairs,
-                                 {weights[0][c], weights[1][c]}};
-      decay[c] = softmax_block(p, block, &result.maximum[c], &result.sum[c]);
-    }
-    for (int c = first; c < first + count && v_passes.convert != nullptr; c++) v_passes.convert(weights[0][c], keys);
+    const KeyBlock block = {key,
+                            keys,
+                            k_halves > 1 ? 2 : 1,
+                            v_halves > 1 ? 2 : 1,
+                            k_norms,
+                            v_norms,
+                            {scores[0], scores[1]},
+                            {weights[0], weights[1]},
+                            p.slopes == nullptr ? nullptr : bias};
+    prefetch_keys(key + keys - 1, 0);
+    softmax(p, v_passes.products, block, first, count, result, decay);
+    prefetch_keys(key + keys - 1, spare_lines / 2);
     // The same keys are added up together wherever they are.
     const bool together = v_passes.products != Products::floats;
     const bool apart = short_runs || (together && rows.run(key, keys).count < keys);
-    if (apart) return gather(collect(p.v, key, keys), 0, first, count, v_halves);
+    if (apart) return gather(collect(p.v, key, keys), 0, first, count);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
-      gather(rows_of(p.v, run), at, first, count, v_halves);
+      gather(rows_of(p.v, run), at, first, count);
       for (int c = first; c < first + count; c++) decay[c] = 1.0f;
       at += run.count;
     }
@@ -113,8 +120,8 @@ struct Chunk {
 
  private:
   /// Scores of keys that lie one after the other, from key `at` of the block on.
-  FA_METHOD void dot(const RowRange &range, int at, int first, int count, int halves) {
-    const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
+  FA_METHOD void dot(const RowRange &range, int at, int first, int count) {
+    const int units = p.head_dim / unit_size, parts = k_halves == 2 ? 2 : 1;
     for (int h = 0; h < parts; h++) {
       k_passes.dots[log2_up(count)](range, h * units / parts, (h + 1) * units / parts,
                                     queries + first * query_bytes(k_passes.products, p.head_dim),
@@ -123,8 +130,8 @@ struct Chunk {
   }
 
   /// Adds the weighted values of those keys.
-  FA_METHOD void gather(const RowRange &range, int at, int first, int count, int halves) {
-    const int units = p.head_dim / unit_size, parts = halves == 2 ? 2 : 1;
+  FA_METHOD void gather(const RowRange &range, int at, int first, int count) {
+    const int units = p.head_dim / unit_size, parts = v_halves == 2 ? 2 : 1;
     // Columns that do not attend must not see these values, not even with a weight of 0.
     const bool all = count == columns;
     for (int done = 0; done < count;) {
@@ -138,6 +145,12 @@ struct Chunk {
       }
       done += 1 << size;
     }
+  }
+
+  /// Prefetches a half of the spare lines, from line `line` on, of what the pass that ended with key `last` has not.
+  FA_METHOD void prefetch_keys(int64_t last, int line) const {
+    const char *from = p.k.data + (rows.run(last, 1).row + 1) * p.k.format->row_bytes(p.head_dim) + key_prefetch;
+    for (int i = line; i < line + spare_lines / 2; i++) __builtin_prefetch(from + i * 64, 0, 2);
   }
 
   /// Brings the rows of `keys` keys from `key` on together.
@@ -181,24 +194,32 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index, uint32_t wor
   __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
 
   const int64_t kv_head = int64_t(head) % p.kv_heads;
-  Chunk chunk(t, head, pass, worker, result);
+  Chunk chunk(t, head, pass, worker, begin, result);
   for (int c = 0; p.slopes != nullptr && c < columns; c++) {
     const int column = pass * most_columns + c;
     const int64_t slope = b * p.slope_stride + kv_head * t.group + column % t.group;
-    chunk.queried[c] = {load<float>(p.slopes + slope * 4), t.position(b, column / t.group)};
+    chunk.bias[c] = {load<float>(p.slopes + slope * 4), t.position(b, column / t.group)};
+  }
+  struct {
+    KeyRange keys;
+    int from, to;  ///< columns
+  } tokens[most_columns];
+  const int token_count = last_token - first_token + 1;
+  for (int i = 0; i < token_count; i++) {
+    const int from = (first_token + i) * t.group - pass * most_columns, to = from + t.group;
+    tokens[i] = {t.keys(b, first_token + i), from < 0 ? 0 : from, to < columns ? to : columns};
   }
   for (int64_t key = begin; key < end;) {
     // As far as the same columns attend.
     int64_t until = key + row_block < end ? key + row_block : end;
     int first = columns, last = 0;
-    for (int token = first_token; token <= last_token; token++) {
-      const KeyRange attended = t.keys(b, token);
+    for (int i = 0; i < token_count; i++) {
+      const KeyRange attended = tokens[i].keys;
       if (attended.begin > key && attended.begin < until) until = attended.begin;
       if (attended.end > key && attended.end < until) until = attended.end;
       if (attended.begin > key || attended.end <= key) continue;
-      const int from = token * t.group - pass * most_columns, to = from + t.group;
-      if (from < first) first = from < 0 ? 0 : from;
-      last = to < columns ? to : columns;
+      if (tokens[i].from < first) first = tokens[i].from;
+      last = tokens[i].to;
     }
     if (first < last) chunk.attend_block(key, int(until - key), first, last - first);
     key = until;

@@ -20,7 +20,8 @@ struct RowRange {
   const char *data;
   int64_t row_bytes;
   int head_dim;
-  int count;  ///< 1 ... row_block
+  int count;         ///< 1 ... row_block
+  int64_t also = 0;  ///< bytes from a row to one that is prefetched as it is read; 0: there is none
 };
 
 /// Prefetches what the bytes of `span` units lie `ahead` of.
@@ -92,17 +93,24 @@ FA_INLINE void add_unit(const V (&x)[vectors], int u, const char *q, int head_di
   }
 }
 
+/// Prefetches what is needed some time after unit u of a row of keys.
+template <RowFormat F, int span>
+FA_INLINE void prefetch_keys(const char *row, int u, int64_t also) {
+  prefetch_unit<F, span>(row, u, key_prefetch);
+  if (also != 0) prefetch_unit<F, span>(row, u, also);
+}
+
 /// Adds the products of units [first, last) of some rows.
 template <RowFormat F, typename Dot, int columns, int keys>
-FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int first, int last, const char *q,
-                         int head_dim, typename Dot::Sum (&acc)[keys][columns]) {
+FA_INLINE void add_units(const Dot &dot, const RowRange &rows, const char *const (&row)[keys], int first, int last,
+                         const char *q, typename Dot::Sum (&acc)[keys][columns]) {
   typename Dot::Unit x[2];
   if constexpr (Dot::lag > 0 && keys == 1) {
     dot.read_unit(row[0], first, x[0]);
     for (int u = first; u < last; u++) {
-      prefetch_unit<F, Dot::span>(row[0], u, key_prefetch);
+      prefetch_keys<F, Dot::span>(row[0], u, rows.also);
       dot.read_unit(row[0], u + 1 < last ? u + 1 : u, x[1]);
-      add_unit<Dot>(x[0], u, q, head_dim, acc[0]);
+      add_unit<Dot>(x[0], u, q, rows.head_dim, acc[0]);
       __builtin_memcpy(x[0], x[1], sizeof x[0]);
     }
     return;
@@ -111,10 +119,10 @@ FA_INLINE void add_units(const Dot &dot, const char *const (&row)[keys], int fir
     FA_UNROLL
     for (int i = 0; i < keys + Dot::lag; i++) {
       if (i < keys) {
-        prefetch_unit<F, Dot::span>(row[i], u, key_prefetch);
+        prefetch_keys<F, Dot::span>(row[i], u, rows.also);
         dot.read_unit(row[i], u, x[i % 2]);
       }
-      if (i >= Dot::lag) add_unit<Dot>(x[(i - Dot::lag) % 2], u, q, head_dim, acc[i - Dot::lag]);
+      if (i >= Dot::lag) add_unit<Dot>(x[(i - Dot::lag) % 2], u, q, rows.head_dim, acc[i - Dot::lag]);
     }
   }
 }
@@ -140,7 +148,7 @@ FA_NOINLINE void key_dots(const RowRange &rows, int first, int last, const char 
           FA_UNROLL
           for (int c = 0; c < columns; c++) group[i][c] = {};
         }
-        add_units<F>(dot, row, first / Dot::span, last / Dot::span, q, rows.head_dim, group);
+        add_units<F>(dot, rows, row, first / Dot::span, last / Dot::span, q, group);
         FA_UNROLL
         for (int i = 0; i < keys; i++) {
           FA_UNROLL
@@ -266,7 +274,6 @@ struct RowPasses {
   Order keys, values;  ///< of queries, and of what is gathered
   DotsPass dots[4];
   GatherPass gather[4];
-  void (*convert)(float *weights, int keys) = nullptr;  ///< what has to be done to a column's weights
   void (*expand)(const KvFormat &, const char *, int, float *) = nullptr;  ///< in float alone
 };
 
@@ -278,7 +285,6 @@ constexpr RowPasses row_passes() {
           {row_dots<F, FloatDot<F>, 1>, row_dots<F, FloatDot<F>, 2>, row_dots<F, FloatDot<F>, 4>,
            row_dots<F, FloatDot<F>, 8>},
           {gather_values<F, 1>, gather_values<F, 2>, gather_values<F, 4>, gather_values<F, 8>},
-          nullptr,
           expand_row<F>};
 }
 

@@ -110,11 +110,15 @@ FA_INLINE void transpose(vf (&rows)[VW]) {
   }
 }
 
+template <typename V, typename Op>
+FA_INLINE V fold_four(V a, V b, V c, V d, Op op) {
+  const V ab = op(low_neighbours(a, b), high_neighbours(a, b)), cd = op(low_neighbours(c, d), high_neighbours(c, d));
+  return op(__builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+            __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+}
 template <typename V>
 FA_INLINE V sum_four(V a, V b, V c, V d) {
-  const V ab = low_neighbours(a, b) + high_neighbours(a, b), cd = low_neighbours(c, d) + high_neighbours(c, d);
-  return __builtin_shufflevector(ab, cd, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-         __builtin_shufflevector(ab, cd, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  return fold_four(a, b, c, d, Plus());
 }
 
 /// Quarters `first` and `first` + 2 of both.

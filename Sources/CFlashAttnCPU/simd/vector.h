@@ -51,6 +51,21 @@ FA_INLINE vf broadcast_word(const void *from) {
 /// b where either is NaN.
 FA_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
 
+struct Plus {
+  template <typename V>
+  FA_METHOD V operator()(V a, V b) const {
+    return a + b;
+  }
+};
+
+/// b where either is NaN.
+struct Larger {
+  template <typename V>
+  FA_METHOD V operator()(V a, V b) const {
+    return a > b ? a : b;
+  }
+};
+
 FA_INLINE vi lane_index() {
   vi v;
   FA_UNROLL
@@ -110,6 +125,9 @@ FA_INLINE vu count_below(const float *tree, vf y);
 /// Each group of four lanes has shares of the sums of a's, b's, c's and d's lanes, floats or integers.
 template <typename V>
 FA_INLINE V sum_four(V a, V b, V c, V d);
+/// Only where VW is 16: the same for another operation than a sum.
+template <typename V, typename Op>
+FA_INLINE V fold_four(V a, V b, V c, V d, Op op);
 /// Such shares put together: lanes 4 i ..< 4 i + 4 have the sums whose shares are in shares[i].
 template <typename V>
 FA_INLINE V sum_quarters(const V (&shares)[VW / 4]);
