@@ -56,9 +56,10 @@ def test_groups_and_lengths(device, rng, name, head_dim, group):
 
 
 @pytest.mark.parametrize("name", ["bf16", "q8", "tq4", "tq5", "tq8"])
-def test_a_ring_is_its_keys_in_order(device, rng, name):
+@pytest.mark.parametrize("group", [2, 4])
+def test_a_ring_is_its_keys_in_order(device, rng, name, group):
     """To the bit, although neighbours may be at both ends of the ring."""
-    q = bf16_queries(rng, 1, 4, 1, 128)
+    q = bf16_queries(rng, 1, 2 * group, 1, 128)
     sides = [cache(random(rng, 1, 2, 70, 128), name)[:2] for _ in range(2)]
     found = []
     for start in (0, 1, 33, 69):

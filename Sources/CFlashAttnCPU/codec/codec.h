@@ -100,7 +100,7 @@ FA_INLINE void dequantize_vector(const DequantizeProblem &p, int64_t token, int6
     return;
   }
   const int64_t row = (b * p.heads + head) * p.capacity + slot;
-  const RowPasses &rows = passes(p.format->rows, p.head_dim, Elem::f32);
+  const RowPasses &rows = passes(p.format->rows, p.head_dim, Elem::f32, 1);
   const Places &places = places_of(rows.keys);
   alignas(64) float found[most_coordinates], x[most_coordinates];
   rows.expand(*p.format, p.data + row * p.format->row_bytes(p.head_dim), p.head_dim, found);

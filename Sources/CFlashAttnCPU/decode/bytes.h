@@ -143,7 +143,7 @@ FA_INLINE void gather_bytes_part(const RowRange &rows, int u, const char *weight
       row[i] = next;  // again the last one behind it, where weights are 0
       next += next < last_row ? rows.row_bytes : 0;
     }
-    prefetch_next<RowFormat::q8, 1, 4 / vectors, 4>(rows, u, P, k);
+    prefetch_next<RowFormat::q8, columns, 1, 4 / vectors, 4>(rows, u, P, k);
     vu x[vectors];
     read_four<P>(row, u, x);
     FA_UNROLL

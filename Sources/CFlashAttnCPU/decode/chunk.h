@@ -47,7 +47,6 @@ struct Chunk {
   const bool short_runs;
   const char *const queries;
   char *const collected;  ///< room for rows brought together, if they may have to be
-  const int64_t begin;    ///< the first key
   ChunkResult &result;
   DistanceBias bias[most_columns] = {};
   // Large: only what is read before it is written is set to 0.
@@ -56,7 +55,7 @@ struct Chunk {
   alignas(64) float k_norms[2][column_stride], v_norms[2][column_stride];
   float decay[most_columns] = {};
 
-  FA_METHOD Chunk(const DecodeTasks &t, uint64_t head, int pass, uint32_t worker, int64_t begin, ChunkResult &result)
+  FA_METHOD Chunk(const DecodeTasks &t, uint64_t head, int pass, uint32_t worker, ChunkResult &result)
       : p(t.problem),
         rows(p, int64_t(head) / p.kv_heads, int64_t(head) % p.kv_heads),
         columns(t.columns_of(pass)),
@@ -67,7 +66,6 @@ struct Chunk {
         short_runs(t.has_short_runs()),
         queries(t.queries(head, pass)),
         collected(t.block(worker)),
-        begin(begin),
         result(result) {
     for (int k = 0; k < row_block; k++) k_norms[0][k] = v_norms[0][k] = 1.0f;
     for (int c = columns; c < t.padded; c++) {
@@ -84,12 +82,7 @@ struct Chunk {
       const RowRun run = rows.run(key + at, keys - at);
       prefetch_norms(p.k, run.row, rows.step, k_halves);
       prefetch_norms(p.v, run.row, rows.step, v_halves);
-      if (!short_runs) {
-        RowRange range = rows_of(p.k, run);
-        // Later blocks of values are prefetched in the pass over the values before them.
-        if (key == begin && p.k.format == p.v.format) range.also = p.v.data - p.k.data;
-        dot(range, at, first, count);
-      }
+      if (!short_runs) dot(rows_of(p.k, p.v, run), at, first, count);
       read_norms(p.k, run.row, rows.step, k_halves, run.count, k_norms, at);
       read_norms(p.v, run.row, rows.step, v_halves, run.count, v_norms, at);
       at += run.count;
@@ -112,7 +105,7 @@ struct Chunk {
     if (apart) return gather(collect(p.v, key, keys), 0, first, count);
     for (int at = 0; at < keys;) {
       const RowRun run = rows.run(key + at, keys - at);
-      gather(rows_of(p.v, run), at, first, count);
+      gather(rows_of(p.v, p.k, run), at, first, count);
       for (int c = first; c < first + count; c++) decay[c] = 1.0f;
       at += run.count;
     }
@@ -165,9 +158,11 @@ struct Chunk {
     return {side.format, collected, bytes, p.head_dim, keys};
   }
 
-  FA_METHOD RowRange rows_of(const CacheSide &side, RowRun run) const {
+  FA_METHOD RowRange rows_of(const CacheSide &side, const CacheSide &other, RowRun run) const {
     const int64_t bytes = side.format->row_bytes(p.head_dim);
-    return {side.format, side.data + run.row * bytes, rows.step * bytes, p.head_dim, run.count};
+    return {side.format,       side.data + run.row * bytes,
+            rows.step * bytes, p.head_dim,
+            run.count,         side.format == other.format ? other.data - side.data : 0};
   }
 };
 
@@ -194,7 +189,7 @@ FA_NOINLINE void attend_chunk(const DecodeTasks &t, uint64_t index, uint32_t wor
   __builtin_memset(result.values(), 0, uint64_t(t.padded) * p.head_dim * sizeof(float));
 
   const int64_t kv_head = int64_t(head) % p.kv_heads;
-  Chunk chunk(t, head, pass, worker, begin, result);
+  Chunk chunk(t, head, pass, worker, result);
   for (int c = 0; p.slopes != nullptr && c < columns; c++) {
     const int column = pass * most_columns + c;
     const int64_t slope = b * p.slope_stride + kv_head * t.group + column % t.group;

@@ -3,7 +3,7 @@
 #ifndef FA_CPU_DECODE_PAIRS_H
 #define FA_CPU_DECODE_PAIRS_H
 
-#include "phases.h"
+#include "transposed.h"
 
 namespace fa::FA_ISA {
 
@@ -104,6 +104,24 @@ struct PairDot : Reader, FloatSums {
   FA_METHOD static vf add(vf x, const char *q, int, vf acc) { return dot_bf16(acc, x, load<vf>(q)); }
 };
 
+/// The same codes, a word of VW rows at a time.
+struct NibbleWordDot {
+  static constexpr Products products = Products::pairs;
+  static constexpr Order keys = Order::eights;
+  static constexpr int vectors = 4;
+  struct Sum {
+    vf even, odd;  // one would have to wait for itself
+  };
+  WordTable table;
+  FA_METHOD NibbleWordDot(const KvFormat &format, int) : table(format.pair_planes) {}
+  FA_METHOD void read_word(vu word, vf (&x)[4]) const { table.read<0>(word, x); }
+  FA_METHOD static void add_word(vf x, const char *q, int vector, Sum &sum) {
+    vf &part = vector % 2 == 0 ? sum.even : sum.odd;
+    part = dot_bf16(part, x, broadcast_word(q));
+  }
+  FA_METHOD static vf scores(Sum sum) { return sum.even + sum.odd; }
+};
+
 template <int columns, int vectors>
 FA_INLINE void add_pair(const vf (&x)[vectors], const vf (&weight)[columns], vf (&acc)[columns][vectors]) {
   FA_UNROLL
@@ -128,7 +146,7 @@ FA_INLINE void gather_pairs_part(const Reader &reader, const RowRange &rows, int
   vf x[vectors], next[vectors];
   if (even > 0) reader.template read_rows<P>(row, row + rows.row_bytes, u, x);
   for (int k = 0; k < even; k += 2) {
-    prefetch_next<F, Reader::span, 4 * Reader::span / vectors, 2>(rows, u, P, k);
+    prefetch_next<F, columns, Reader::span, 4 * Reader::span / vectors, 2>(rows, u, P, k);
     row += k + 2 < even ? 2 * rows.row_bytes : 0;
     reader.template read_rows<P>(row, row + rows.row_bytes, u, next);
     FA_UNROLL
@@ -186,6 +204,18 @@ constexpr RowPasses pair_passes_of_two_units() {
   constexpr RowPasses unit_by_unit = pair_passes<RowFormat::bf16>();
   passes.dots[3] = unit_by_unit.dots[3];
   passes.gather[3] = unit_by_unit.gather[3];
+  return passes;
+}
+
+/// Codes of 4 bits, 128 to a row, that 4 or 8 columns share.
+constexpr RowPasses nibble_word_passes() {
+  constexpr auto tq4 = RowFormat::tq4;
+  RowPasses passes = pair_passes<tq4, NibbleReader>();
+  passes.keys = NibbleWordDot::keys;
+  passes.dots[0] = transposed_dots<tq4, NibbleWordDot, 1>;
+  passes.dots[1] = transposed_dots<tq4, NibbleWordDot, 2>;
+  passes.dots[2] = transposed_dots<tq4, NibbleWordDot, 4>;
+  passes.dots[3] = transposed_dots<tq4, NibbleWordDot, 8>;
   return passes;
 }
 

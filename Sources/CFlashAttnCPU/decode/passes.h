@@ -25,6 +25,7 @@ constexpr RowPasses bf16_passes[row_format_count] = {
     {}, {}, pair_passes<RowFormat::bf16>(), {}, FA_CODED_ROWS(FA_PAIR_PASSES)};
 constexpr RowPasses whole_row_passes = pair_passes_of_two_units();
 constexpr RowPasses nibble_passes = pair_passes<RowFormat::tq4, NibbleReader>();
+constexpr RowPasses shared_nibble_passes = nibble_word_passes();
 #endif
 #ifdef FA_VNNI
 constexpr RowPasses integer_passes = byte_passes();
@@ -33,13 +34,16 @@ constexpr RowPasses integer_passes = byte_passes();
 #undef FA_PAIR_PASSES
 
 /// Queries of 16 bits are worked on in less than floats, where there are instructions for it.
-FA_INLINE const RowPasses &passes(RowFormat rows, [[maybe_unused]] int head_dim, [[maybe_unused]] Elem queries) {
+FA_INLINE const RowPasses &passes(RowFormat rows, [[maybe_unused]] int head_dim, [[maybe_unused]] Elem queries,
+                                  [[maybe_unused]] int columns) {
 #ifdef FA_VNNI
   if (rows == RowFormat::q8 && queries != Elem::f32) return integer_passes;
 #endif
 #if defined(FA_BF16_DOT) && defined(FA_VBMI)
   if (queries == Elem::bf16 && rows == RowFormat::bf16 && head_dim == 2 * unit_size) return whole_row_passes;
-  if (queries == Elem::bf16 && rows == RowFormat::tq4 && head_dim >= 2 * unit_size) return nibble_passes;
+  if (queries == Elem::bf16 && rows == RowFormat::tq4 && head_dim >= 2 * unit_size) {
+    return head_dim == 2 * unit_size && columns >= 4 ? shared_nibble_passes : nibble_passes;
+  }
   if (queries == Elem::bf16 && bf16_passes[int(rows)].dots[0] != nullptr) return bf16_passes[int(rows)];
 #endif
   return float_passes[int(rows)];

@@ -3,41 +3,14 @@
 #ifndef FA_CPU_DECODE_PHASES_H
 #define FA_CPU_DECODE_PHASES_H
 
+#include "prefetch.h"
 #include "problem.h"
-#include "rows.h"
 
 namespace fa::FA_ISA {
 
-constexpr int row_block = 64;  ///< keys worked on together
 constexpr int column_stride =
     row_block + VW;  ///< of their scores and weights: what is behind the last key is of no use
-constexpr int key_prefetch = 8192;  ///< bytes ahead
 constexpr int most_sums = vector_registers == 32 ? 16 : 8;  ///< vectors of sums kept in registers
-
-/// Rows in memory, one after the other.
-struct RowRange {
-  const KvFormat *format;
-  const char *data;
-  int64_t row_bytes;
-  int head_dim;
-  int count;         ///< 1 ... row_block
-  int64_t also = 0;  ///< bytes from a row to one that is prefetched as it is read; 0: there is none
-};
-
-/// Prefetches what the bytes of `span` units lie `ahead` of.
-template <RowFormat F, int span = 1>
-FA_INLINE void prefetch_unit(const char *row, int u, int64_t ahead) {
-  constexpr int bytes = span * unit_bytes<F>();
-  FA_UNROLL
-  for (int line = 0; line < bytes; line += 64) __builtin_prefetch(row + int64_t(u) * bytes + line + ahead, 0, 2);
-}
-
-template <RowFormat F>
-constexpr bool is_dense = F == RowFormat::f32 || F == RowFormat::f16 || F == RowFormat::bf16;
-/// Whether a row is read through a table. The next row is then looked up beside this one's products: one after the
-/// other, they would take turns at units of the processor that can work side by side.
-template <RowFormat F>
-constexpr bool looks_up = !is_dense<F> && F != RowFormat::q8;
 
 /// Bytes of a row that is best read by itself; 0 if none is.
 template <RowFormat F>
@@ -93,13 +66,6 @@ FA_INLINE void add_unit(const V (&x)[vectors], int u, const char *q, int head_di
   }
 }
 
-/// Prefetches what is needed some time after unit u of a row of keys.
-template <RowFormat F, int span>
-FA_INLINE void prefetch_keys(const char *row, int u, int64_t also) {
-  prefetch_unit<F, span>(row, u, key_prefetch);
-  if (also != 0) prefetch_unit<F, span>(row, u, also);
-}
-
 /// Adds the products of units [first, last) of some rows.
 template <RowFormat F, typename Dot, int columns, int keys>
 FA_INLINE void add_units(const Dot &dot, const RowRange &rows, const char *const (&row)[keys], int first, int last,
@@ -108,7 +74,7 @@ FA_INLINE void add_units(const Dot &dot, const RowRange &rows, const char *const
   if constexpr (Dot::lag > 0 && keys == 1) {
     dot.read_unit(row[0], first, x[0]);
     for (int u = first; u < last; u++) {
-      prefetch_keys<F, Dot::span>(row[0], u, rows.also);
+      prefetch_after<F, Dot::span>(row[0], u, rows.other);
       dot.read_unit(row[0], u + 1 < last ? u + 1 : u, x[1]);
       add_unit<Dot>(x[0], u, q, rows.head_dim, acc[0]);
       __builtin_memcpy(x[0], x[1], sizeof x[0]);
@@ -119,7 +85,7 @@ FA_INLINE void add_units(const Dot &dot, const RowRange &rows, const char *const
     FA_UNROLL
     for (int i = 0; i < keys + Dot::lag; i++) {
       if (i < keys) {
-        prefetch_keys<F, Dot::span>(row[i], u, rows.also);
+        prefetch_after<F, Dot::span>(row[i], u, rows.other);
         dot.read_unit(row[i], u, x[i % 2]);
       }
       if (i >= Dot::lag) add_unit<Dot>(x[(i - Dot::lag) % 2], u, q, rows.head_dim, acc[i - Dot::lag]);
@@ -175,22 +141,6 @@ FA_NOINLINE void row_dots(const RowRange &rows, int first, int last, const char 
   key_dots<F, Dot, columns, keys_together<Dot>(columns)>(rows, first, last, q, scores);
 }
 
-/// Prefetches the block of rows that follows, step by step of the passes over this one: row k, part P of unit u.
-template <RowFormat F, int span, int parts, int rows_a_step>
-FA_INLINE void prefetch_next(const RowRange &rows, int u, int P, int k) {
-  constexpr int bytes = span * unit_bytes<F>() / parts;
-  const char *block = rows.data + row_block * rows.row_bytes;
-  // Memory delivers best in its own order. Codes take longer to look up than to arrive.
-  if (!looks_up<F> && rows.row_bytes == int64_t(unit_bytes<F>()) * (rows.head_dim / unit_size)) {
-    const char *from = block + int64_t((u * parts + P) * rows.count + k) * bytes;
-    FA_UNROLL
-    for (int line = 0; line < rows_a_step * bytes; line += 64) __builtin_prefetch(from + line, 0, 2);
-  } else if (P == 0) {
-    FA_UNROLL
-    for (int i = 0; i < rows_a_step; i++) prefetch_unit<F, span>(block + (k + i) * rows.row_bytes, u, 0);
-  }
-}
-
 /// Sums of each column so far, times its decay.
 template <int columns, int vectors>
 FA_INLINE void load_sums(const float *at, int head_dim, const float *decay, vf (&acc)[columns][vectors]) {
@@ -221,7 +171,7 @@ FA_INLINE void gather_part(const Reader<F> &reader, const RowRange &rows, int u,
   vf x[vectors], next[vectors];
   reader.template read<P>(row, u, x);
   for (int k = 0; k < rows.count; k++) {
-    prefetch_next<F, 1, 4 / vectors, 1>(rows, u, P, k);
+    prefetch_next<F, columns, 1, 4 / vectors, 1>(rows, u, P, k);
     row += k + 1 < rows.count ? rows.row_bytes : 0;
     reader.template read<P>(row, u, next);
     FA_UNROLL

@@ -10,7 +10,7 @@ namespace fa::FA_ISA {
 constexpr int unit_size = 4 * VW;
 
 /// Where the coordinates of a unit are.
-enum class Order { natural, pairs, quads, planes, halves, octets, words, word_pairs };
+enum class Order { natural, pairs, quads, planes, halves, octets, words, word_pairs, eights };
 
 /// Place of coordinate `e`.
 FA_INLINE constexpr int place(Order order, int e) {
@@ -33,6 +33,8 @@ FA_INLINE constexpr int place(Order order, int e) {
       return e - in_two + in_two % 4 * 32 + in_two / 4;
     case Order::word_pairs:
       return e - in_two + in_two / 16 % 2 * 64 + in_two % 4 * 16 + in_two / 32 * 4 + in_two / 4 % 4;
+    case Order::eights:
+      return e - e % 8 + e % 4 * 2 + e % 8 / 4;
   }
 }
 
@@ -45,9 +47,9 @@ struct Places {
 };
 
 FA_INLINE const Places &places_of(Order order) {
-  static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs),     Places(Order::quads),
-                                      Places(Order::planes),  Places(Order::halves),    Places(Order::octets),
-                                      Places(Order::words),   Places(Order::word_pairs)};
+  static constexpr Places places[] = {Places(Order::natural), Places(Order::pairs),      Places(Order::quads),
+                                      Places(Order::planes),  Places(Order::halves),     Places(Order::octets),
+                                      Places(Order::words),   Places(Order::word_pairs), Places(Order::eights)};
   return places[int(order)];
 }
 

@@ -143,7 +143,7 @@ struct DecodeTasks {
   FA_METHOD const RowPasses &k_passes() const { return passes_of(problem.k); }
   FA_METHOD const RowPasses &v_passes() const { return passes_of(problem.v); }
   FA_METHOD const RowPasses &passes_of(const CacheSide &side) const {
-    return passes(side.format->rows, problem.head_dim, problem.q.elem);
+    return passes(side.format->rows, problem.head_dim, problem.q.elem, padded);
   }
 
   /// Columns of zeros follow, so that any range of columns can be rounded up to a power of 2.
