@@ -7,7 +7,7 @@ import CSoftMetal
 final class Watchdog: @unchecked Sendable {
   static let shared = Watchdog()
   /// Seconds.
-  private static let period = 250e-6
+  private static let period = 1e-3
   /// A queue without work for so many looks is no longer watched.
   static let patience = 32
 
