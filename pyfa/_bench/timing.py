@@ -21,12 +21,20 @@ class Time:
     median: float
     lower: float
     upper: float
+    rounds: tuple[float, ...]
 
     @classmethod
     def of(cls, rounds: list[float]) -> Time:
         """Summarise one figure a round."""
         lower, _, upper = quantiles(rounds, n=4, method="inclusive") if len(rounds) > 1 else rounds * 3
-        return cls(median(rounds), lower, upper)
+        return cls(median(rounds), lower, upper, tuple(rounds))
+
+    def over(self, other: Time) -> float:
+        """How many times as long as another of the same rounds: the median of each round's ratio.
+
+        Of use where the machine's speed changes between rounds.
+        """
+        return median(own / others for own, others in zip(self.rounds, other.rounds, strict=True))
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, block: float) -> dict[str, Time]:

@@ -69,23 +69,26 @@ class Result:
     """One shape."""
 
     shape: Shape
-    times: dict[str, Time]
-    """By format; "torch <dtype>" and "torch <dtype> grouped" beside them, and "stream"."""
+    times: dict[str, dict[str, Time]]
+    """By format, in the same rounds: its own, "bf16", "stream", and of dense ones "torch" and "torch grouped"."""
     difference: dict[str, float]
     """Of each format's result from that of float64, over the latter's largest value."""
 
+    def ratio(self, kind: str, other: str) -> float:
+        """How many times as fast as another contender of its rounds."""
+        return self.times[kind][other].over(self.times[kind][kind])
+
+    def of_stream(self, kind: str) -> float:
+        """Bytes of the cache in a second, of those that reading alone takes in."""
+        return self.ratio(kind, "stream") * self.shape.cache_bytes(kind) / STREAM_BYTES
+
     def speed(self, kind: str) -> float:
         """Bytes of the cache in a second."""
-        return self.shape.cache_bytes(kind) / self.times[kind].median
+        return self.shape.cache_bytes(kind) / self.times[kind][kind].median
 
-    @property
-    def stream(self) -> float:
-        """Bytes in a second of reading alone."""
-        return STREAM_BYTES / self.times["stream"].median
-
-    def ratio(self, kind: str, other: str) -> float:
-        """How many times as fast as another."""
-        return self.times[other].median / self.times[kind].median
+    def stream(self, kind: str) -> float:
+        """Bytes in a second of reading alone, in the format's rounds."""
+        return STREAM_BYTES / self.times[kind]["stream"].median
 
     @property
     def wrong(self) -> list[str]:
@@ -94,38 +97,51 @@ class Result:
 
     def record(self) -> dict[str, Any]:
         """Return what the JSON file holds."""
-        times = {
-            name: {"us": 1e6 * time.median, "us_quartiles": [1e6 * time.lower, 1e6 * time.upper]}
-            for name, time in self.times.items()
+        formats = {
+            kind: {
+                "us": {name: 1e6 * time.median for name, time in times.items()},
+                "us_quartiles": {name: [1e6 * time.lower, 1e6 * time.upper] for name, time in times.items()},
+                "stream_gb_s": self.stream(kind) / 1e9,
+                "of_stream": self.of_stream(kind),
+                "times_as_fast_as": {name: self.ratio(kind, name) for name in times if name not in (kind, "stream")},
+                "difference": self.difference[kind],
+            }
+            for kind, times in self.times.items()
         }
-        return {
-            "shape": self.shape.name,
-            "times": times,
-            "stream_gb_s": self.stream / 1e9,
-            "of_stream": {kind: self.speed(kind) / self.stream for kind in FORMATS},
-            "difference": self.difference,
-        }
+        return {"shape": self.shape.name, "formats": formats}
 
 
 def measure(shape: Shape, rounds: int, block: float) -> Result:
-    """Run one shape with every contender."""
+    """Run one shape with every contender, a format at a time: what is compared has to be close together in time."""
     rng = np.random.default_rng(0)
-    calls: dict[str, Callable[[], object]] = {}
-    difference = {}
-    for name in FORMATS:
-        kind = F32_QUERIES.get(name, name)
-        caches = _caches(shape, kind, rng)
-        q = rng.standard_normal((1, shape.heads, 1, shape.head_dim)).astype(_query_dtype(name))
-        query, out = pyfa.Buffer.from_array(q), pyfa.Buffer.zeros(q.shape, q.dtype)
-        calls[name] = _call(kind, query, out, shape, itertools.cycle(caches))
-        _attend(kind, query, out, shape, caches[0])
-        difference[name] = _difference(out.read(), q, *(_values(kind, cache, shape) for cache in caches[0]))
-        if kind in DENSE:
-            tensors = itertools.cycle([[torch_tensor(data.numpy()) for data, _ in cache] for cache in caches])
-            calls |= _torch_calls(kind, torch_tensor(q), shape, tensors)
     memory = torch.ones(STREAM_BYTES // 4)
-    calls["stream"] = memory.sum
-    return Result(shape, interleaved(calls, rounds, block), difference)
+    times, difference = {}, {}
+    beside = _contender("bf16", shape, rng)[0]
+    for name in FORMATS:
+        call, difference[name], torch_calls = _contender(name, shape, rng)
+        calls = {name: call} | ({} if name == "bf16" else {"bf16": beside}) | {"stream": memory.sum} | torch_calls
+        if name == "q8":
+            calls["tq8"] = _contender("tq8", shape, rng)[0]
+        times[name] = interleaved(calls, rounds, block)
+    return Result(shape, times, difference)
+
+
+Calls = dict[str, "Callable[[], object]"]
+
+
+def _contender(name: str, shape: Shape, rng: np.random.Generator) -> tuple[Callable[[], object], float, Calls]:
+    """Return a format's call, how far its result is from float64's, and torch's calls on the same caches, if dense."""
+    kind = F32_QUERIES.get(name, name)
+    caches = _caches(shape, kind, rng)
+    q = rng.standard_normal((1, shape.heads, 1, shape.head_dim)).astype(_query_dtype(name))
+    query, out = pyfa.Buffer.from_array(q), pyfa.Buffer.zeros(q.shape, q.dtype)
+    _attend(kind, query, out, shape, caches[0])
+    difference = _difference(out.read(), q, *(_values(kind, cache, shape) for cache in caches[0]))
+    torch_calls = {}
+    if kind in DENSE:
+        tensors = itertools.cycle([[torch_tensor(data.numpy()) for data, _ in cache] for cache in caches])
+        torch_calls = _torch_calls(torch_tensor(q), shape, tensors)
+    return _call(kind, query, out, shape, itertools.cycle(caches)), difference, torch_calls
 
 
 def overheads(rounds: int, block: float) -> dict[str, Time]:
@@ -203,13 +219,11 @@ def _difference(
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def _torch_calls(
-    kind: str, q: torch.Tensor, shape: Shape, caches: Iterator[list[torch.Tensor]]
-) -> dict[str, Callable[[], object]]:
+def _torch_calls(q: torch.Tensor, shape: Shape, caches: Iterator[list[torch.Tensor]]) -> Calls:
     """torch with the heads of a group as rows of a query, which is its fastest way, and with its own grouping."""
     attention = torch.nn.functional.scaled_dot_product_attention
     folded = q.reshape(1, shape.kv_heads, -1, shape.head_dim)
     return {
-        f"torch {kind}": lambda: attention(folded, *next(caches)),
-        f"torch {kind} grouped": lambda: attention(q, *next(caches), enable_gqa=True),
+        "torch": lambda: attention(folded, *next(caches)),
+        "torch grouped": lambda: attention(q, *next(caches), enable_gqa=True),
     }
