@@ -57,20 +57,30 @@ FA_INLINE __m512 look_up(const float *table, __m512i i) {
   }
 }
 
-/// Goes down a tree from a node of a level.
+/// Goes down the positive half of a tree from a node of a level of it.
 template <int bits, int level>
-FA_INLINE vu descend(const float *tree, vf y, vu node) {
+FA_INLINE __m512i descend(const float *tree, __m512 y, __m512i node) {
   if constexpr (level == bits) {
     return node;
   } else {
-    const vf boundary = look_up<level>(tree + (1 << level), __builtin_bit_cast(__m512i, node));
-    return descend<bits, level + 1>(tree, y, node + node + (y > boundary ? vu(1) : vu(0)));
+    constexpr int width = 1 << (level - 1);
+    const __mmask16 right = _mm512_cmp_ps_mask(y, look_up<level - 1>(tree + 3 * width, node), _CMP_GT_OQ);
+    const __m512i left = _mm512_add_epi32(node, node);
+    return descend<bits, level + 1>(tree, y, _mm512_mask_sub_epi32(left, right, left, _mm512_set1_epi32(-1)));
   }
 }
 
 template <int bits>
 FA_INLINE vu count_below(const float *tree, vf y) {
-  return descend<bits, 0>(tree, y, vu(0));
+  // Below 0 those are counted that are not above |y|: they are below the next larger float. NaN counts as -infinity.
+  const __m512i half = _mm512_set1_epi32(1 << (bits - 1)), infinite = _mm512_set1_epi32(0x7f800000);
+  const __mmask16 other = _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NGT_UQ);
+  __m512i size = _mm512_and_si512(__builtin_bit_cast(__m512i, y), _mm512_set1_epi32(0x7fffffff));
+  size = _mm512_mask_min_epu32(size, other, _mm512_add_epi32(size, _mm512_set1_epi32(1)), infinite);
+  const __m512i count = descend<bits, 1>(tree, _mm512_castsi512_ps(size), _mm512_setzero_si512());
+  // half + count, or half - 1 - count
+  const __m512i ones = _mm512_set1_epi32(-1);
+  return __builtin_bit_cast(vu, _mm512_add_epi32(half, _mm512_mask_xor_epi32(count, other, count, ones)));
 }
 
 #ifdef FA_VBMI

@@ -118,7 +118,8 @@ struct PlaneTable;
 template <int packed>
 FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
 
-/// Only where has_tree_search: how many of 2^bits - 1 ascending numbers, given as a tree, lie below y; 0 for NaN.
+/// Only where has_tree_search: how many of 2^bits - 1 ascending numbers, symmetric about 0 and given as a tree, lie below
+/// y; 0 for NaN.
 template <int bits>
 FA_INLINE vu count_below(const float *tree, vf y);
 
