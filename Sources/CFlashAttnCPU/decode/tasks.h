@@ -87,10 +87,10 @@ struct DecodeTasks {
       const int64_t span = keys(b, p.q_len - 1).end - keys(b, 0).begin;
       if (span > most) most = span;
     }
-    // Chunks are long enough for their results to be small beside them, and many enough to share out evenly.
-    chunk_keys = 1024;
+    // Chunks are long, for memory has to be asked anew at the start of each, and many enough to share out evenly.
+    chunk_keys = 4096;
     const int64_t heads = int64_t(p.batch) * p.kv_heads * pass_count;
-    while (chunk_keys > 2 * row_block && ceil_div(most, chunk_keys) * heads < 8 * int64_t(p.executor->workers)) {
+    while (chunk_keys > 2 * row_block && ceil_div(most, chunk_keys) * heads < 4 * int64_t(p.executor->workers)) {
       chunk_keys /= 2;
     }
     chunks = int(ceil_div(most, chunk_keys));
