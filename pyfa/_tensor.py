@@ -15,7 +15,7 @@ from pyfa import _dlpack, _dtypes
 from pyfa._errors import invalid
 from pyfa._ffi import CData, ffi, lib
 
-_cast, _from_buffer = ffi.cast, ffi.from_buffer
+_cast, _from_buffer, _new = ffi.cast, ffi.from_buffer, ffi.new
 _VOID = ffi.typeof("void *")
 _TENSOR, _PAIR = ffi.typeof("fa_tensor *"), ffi.typeof("fa_tensor[2]")
 _RANK = len(ffi.new(_TENSOR).shape)
@@ -109,14 +109,11 @@ def fill(
 
 def fill_pair(operation: str, keys: Any, values: Any, *, written: bool = False) -> tuple[CData, list[object]]:
     """Return an ``fa_tensor[2]`` of keys and values, and what is to be kept with them; see `fill`."""
-    both = ffi.new(_PAIR)
-    kept: list[object] = [keys, values]
-    for index, name in enumerate("kv"):
-        struct, pointer, imported = _describe_any(operation, name, kept[index], written, any_strides=False)
-        both[index] = struct
-        both[index].data = pointer
-        kept.append(imported)
-    return both, kept
+    k, k_pointer, k_import = _describe_any(operation, "k", keys, written, any_strides=False)
+    v, v_pointer, v_import = _describe_any(operation, "v", values, written, any_strides=False)
+    both = _new(_PAIR, (k, v))
+    both[0].data, both[1].data = k_pointer, v_pointer
+    return both, [keys, values, k_import, v_import]
 
 
 def _describe_any(

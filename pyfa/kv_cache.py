@@ -20,6 +20,7 @@ from pyfa._kv_queries import Queries, batched
 from pyfa.ops._call import FORMATS, choose_sizes, seed_of
 
 Codec = str | tuple[str, str]
+_NULL = ffi.NULL
 _NORMS = {"f32": 0, "f16": 1}
 _NAMES = {value: name for name, value in FORMATS.items()}
 
@@ -316,9 +317,9 @@ class KVCache(Handle):
         return Explanation.from_json(string(found))
 
     def _step(self, operation: str, tokens: tuple[Any, Any] | None, queries: CData | None) -> None:
-        handle, asked = live(self, operation), ffi.NULL if queries is None else queries
+        handle, asked = live(self, operation), _NULL if queries is None else queries
         if tokens is None:
-            check(lib.fa_kv_cache_step(handle, ffi.NULL, ffi.NULL, asked))
+            check(lib.fa_kv_cache_step(handle, _NULL, _NULL, asked))
             return
         keys, values = _pair(operation, tokens)
         both, _kept = _tensor.fill_pair(operation, batched(keys, 3), batched(values, 3))

@@ -30,35 +30,42 @@ FA_INLINE float squared_length(const float *x, int count) {
     const vf v = load<vf>(x + i);
     sum = fma(v, v, sum);
   }
-  float total = 0.0f;
-  for (int i = 0; i < VW; i++) total += sum[i];
-  return total;
+  return sum_lanes(sum);
 }
 
-/// How many boundaries lie below y; 0 for NaN.
-template <int bits>
-FA_INLINE vu nearest_code(const KvFormat &format, vf y) {
-  vu code = vu(0);
+/// How many boundaries lie below each y; 0 for NaN.
+template <int bits, int N>
+FA_INLINE void nearest_code(const KvFormat &format, const vf (&y)[N], vu (&code)[N]) {
   if constexpr (has_tree_search) {
-    code = count_below<bits>(format.tree, y);
+    count_below<bits>(format.tree, y, code);
   } else {
-    for (uint32_t step = 1u << (bits - 1); step != 0; step >>= 1) {
-      const vu next = code + (step - 1);
-      vf boundary;
-      FA_UNROLL
-      for (int lane = 0; lane < VW; lane++) boundary[lane] = format.boundaries[next[lane]];
-      code += y > boundary ? vu(step) : vu(0);
+    for (int i = 0; i < N; i++) {
+      code[i] = vu(0);
+      for (uint32_t step = 1u << (bits - 1); step != 0; step >>= 1) {
+        const vu next = code[i] + (step - 1);
+        vf boundary;
+        FA_UNROLL
+        for (int lane = 0; lane < VW; lane++) boundary[lane] = format.boundaries[next[lane]];
+        code[i] += y[i] > boundary ? vu(step) : vu(0);
+      }
     }
   }
-  return code;
 }
 
 template <int bits>
 FA_NOINLINE void nearest_codes(const KvFormat &format, float *x, int count, float scale, uint8_t *codes) {
-  for (int i = 0; i < count; i += VW) {
-    const vf y = scale > 0.0f ? load<vf>(x + i) * scale : splat(0.0f);
-    store(x + i, y);
-    store(codes + i, __builtin_convertvector(nearest_code<bits>(format, y), vb));
+  constexpr int N = 4;
+  for (int i = 0; i < count; i += N * VW) {
+    vf y[N];
+    vu code[N];
+    FA_UNROLL
+    for (int j = 0; j < N; j++) y[j] = scale > 0.0f ? load<vf>(x + i + j * VW) * scale : splat(0.0f);
+    nearest_code<bits>(format, y, code);
+    FA_UNROLL
+    for (int j = 0; j < N; j++) {
+      store(x + i + j * VW, y[j]);
+      store(codes + i + j * VW, __builtin_convertvector(code[j], vb));
+    }
   }
 }
 
@@ -74,8 +81,7 @@ FA_INLINE void nearest_codes(const KvFormat &format, float *x, int count, float 
 FA_NOINLINE float linear_codes(const float *x, int count, bool norms_f16, uint8_t *codes) {
   vf largest = splat(0.0f);
   for (int i = 0; i < count; i += VW) largest = max(largest, as_float(as_bits(load<vf>(x + i)) & 0x7fffffff));
-  float most = 0.0f;
-  for (int i = 0; i < VW; i++) most = largest[i] > most ? largest[i] : most;
+  const float most = largest_lane(largest);
   float scale = squared_length(x, count) < infinity() ? stored_norm(most / 127.0f, norms_f16) : __builtin_nanf("");
   if (scale < __FLT_MIN__) scale = 0.0f;
   for (int i = 0; i < count; i += VW) {

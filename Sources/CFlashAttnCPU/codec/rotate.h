@@ -62,8 +62,7 @@ FA_NOINLINE void fwht(float *x, int head_dim) {
 FA_NOINLINE void flip_signs(float *x, int head_dim, const uint8_t *signs) {
   for (int i = 0; i < head_dim; i += VW) {
     const uint32_t bits = VW > 8 ? load<uint16_t>(signs + i / 8) : uint32_t(signs[i / 8] >> (i % 8));
-    const vu flips = (vu(bits) >> __builtin_convertvector(lane_index(), vu)) << 31;
-    store(x + i, as_float(as_bits(load<vf>(x + i)) ^ flips));
+    store(x + i, negate_where(bits, load<vf>(x + i)));
   }
 }
 

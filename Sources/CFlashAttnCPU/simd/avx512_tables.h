@@ -58,29 +58,45 @@ FA_INLINE __m512 look_up(const float *table, __m512i i) {
 }
 
 /// Goes down the positive half of a tree from a node of a level of it.
-template <int bits, int level>
-FA_INLINE __m512i descend(const float *tree, __m512 y, __m512i node) {
-  if constexpr (level == bits) {
-    return node;
-  } else {
+template <int bits, int level, int N>
+FA_INLINE void descend(const float *tree, const __m512 (&y)[N], __m512i one, __m512i (&node)[N]) {
+  if constexpr (level < bits) {
     constexpr int width = 1 << (level - 1);
-    const __mmask16 right = _mm512_cmp_ps_mask(y, look_up<level - 1>(tree + 3 * width, node), _CMP_GT_OQ);
-    const __m512i left = _mm512_add_epi32(node, node);
-    return descend<bits, level + 1>(tree, y, _mm512_mask_sub_epi32(left, right, left, _mm512_set1_epi32(-1)));
+    FA_UNROLL
+    for (int i = 0; i < N; i++) {
+      const __mmask16 right = _mm512_cmp_ps_mask(y[i], look_up<level - 1>(tree + 3 * width, node[i]), _CMP_GT_OQ);
+      node[i] = _mm512_add_epi32(node[i], node[i]);
+      node[i] = _mm512_mask_add_epi32(node[i], right, node[i], one);
+    }
+    descend<bits, level + 1>(tree, y, one, node);
   }
 }
 
-template <int bits>
-FA_INLINE vu count_below(const float *tree, vf y) {
-  // Below 0 those are counted that are not above |y|: they are below the next larger float. NaN counts as -infinity.
+template <int bits, int N>
+FA_INLINE void count_below(const float *tree, const vf (&y)[N], vu (&count)[N]) {
   const __m512i half = _mm512_set1_epi32(1 << (bits - 1)), infinite = _mm512_set1_epi32(0x7f800000);
-  const __mmask16 other = _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_NGT_UQ);
-  __m512i size = _mm512_and_si512(__builtin_bit_cast(__m512i, y), _mm512_set1_epi32(0x7fffffff));
-  size = _mm512_mask_min_epu32(size, other, _mm512_add_epi32(size, _mm512_set1_epi32(1)), infinite);
-  const __m512i count = descend<bits, 1>(tree, _mm512_castsi512_ps(size), _mm512_setzero_si512());
-  // half + count, or half - 1 - count
   const __m512i ones = _mm512_set1_epi32(-1);
-  return __builtin_bit_cast(vu, _mm512_add_epi32(half, _mm512_mask_xor_epi32(count, other, count, ones)));
+  __m512i one = _mm512_set1_epi32(1);
+  asm("" : "+v"(one));  // to add a known 1 by a mask, the compiler would take three instructions
+  __m512 size[N];
+  __m512i node[N];
+  __mmask16 other[N];
+  FA_UNROLL
+  for (int i = 0; i < N; i++) {
+    // Below 0 those are counted that are not above |y|: they are below the next larger float. NaN counts as -infinity.
+    other[i] = _mm512_cmp_ps_mask(y[i], _mm512_setzero_ps(), _CMP_NGT_UQ);
+    __m512i bits_of = _mm512_and_si512(__builtin_bit_cast(__m512i, y[i]), _mm512_set1_epi32(0x7fffffff));
+    bits_of = _mm512_mask_min_epu32(bits_of, other[i], _mm512_add_epi32(bits_of, one), infinite);
+    size[i] = _mm512_castsi512_ps(bits_of);
+    node[i] = _mm512_setzero_si512();
+  }
+  descend<bits, 1>(tree, size, one, node);
+  FA_UNROLL
+  for (int i = 0; i < N; i++) {
+    // half + node, or half - 1 - node
+    node[i] = _mm512_mask_xor_epi32(node[i], other[i], node[i], ones);
+    count[i] = __builtin_bit_cast(vu, _mm512_add_epi32(half, node[i]));
+  }
 }
 
 #ifdef FA_VBMI

@@ -13,6 +13,11 @@ FA_INLINE V swap_lanes(V x) {
   return y;
 }
 
+/// Lane i is negated if bit i is set.
+FA_INLINE vf negate_where(uint32_t bits, vf x) {
+  return ((vu(bits) >> __builtin_convertvector(lane_index(), vu)) & 1) != 0 ? -x : x;
+}
+
 /// What all lanes come to, in each.
 template <typename V, typename Op>
 FA_INLINE V fold_lanes(V x, Op op) {

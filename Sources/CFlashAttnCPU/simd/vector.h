@@ -119,9 +119,9 @@ template <int packed>
 FA_INLINE vu join_parts(const char *low, const char *middle, const char *top);
 
 /// Only where has_tree_search: how many of 2^bits - 1 ascending numbers, symmetric about 0 and given as a tree, lie below
-/// y; 0 for NaN.
-template <int bits>
-FA_INLINE vu count_below(const float *tree, vf y);
+/// each y; 0 for NaN. Several vectors are searched for at once, because each step has to wait for the one before.
+template <int bits, int N>
+FA_INLINE void count_below(const float *tree, const vf (&y)[N], vu (&count)[N]);
 
 /// Each group of four lanes has shares of the sums of a's, b's, c's and d's lanes, floats or integers.
 template <typename V>

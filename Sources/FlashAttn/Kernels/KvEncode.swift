@@ -52,14 +52,22 @@ public enum KvEncode {
 
   public static func plan(_ problem: Problem) throws(FAError) -> Plan { try spec.plan(problem) }
 
-  /// `plan` for a device, which keeps the last one: keys and values are mostly of one kind.
+  /// `plan` for a device, which keeps the last one but for its positions: keys, values and the next token are mostly of
+  /// one kind.
   ///
   /// - Parameter caller: the operation that errors name.
   static func plan(_ problem: Problem, on device: Device, for caller: String) throws(FAError) -> Plan {
-    try device.plans.kvEncode.plan(problem, for: caller) { () throws(FAError) in
+    var anywhere = problem
+    anywhere.positions = Array(repeating: 0, count: problem.positions.count)
+    let plan = try device.plans.kvEncode.plan(anywhere, for: caller) { () throws(FAError) in
       try spec.plan(problem, for: caller)
     }
+    try positions(problem, caller)
+    return plan.replacing(block: writePositions.slot, with: writePositions.bytes(problem, .vector))
   }
+
+  private static let writePositions = ParamBlock<Problem>(
+    slot: 4, name: "write_pos", type: "uint", array: { $0.positions.map { UInt32($0) } })
 
   static let formats = KVFormat.allCases.filter { $0.version == 2 }
 
@@ -82,7 +90,7 @@ public enum KvEncode {
           capacity: UInt32(problem.capacity), is_ring: problem.ring ? 1 : 0, reserved: 0,
           src_strides: problem.sourceStrides.packed)
       },
-      ParamBlock(slot: 4, name: "write_pos", type: "uint", array: { $0.positions.map { UInt32($0) } }),
+      writePositions,
       Signs.block(slot: 5, seed: \.seed),
     ],
     constants: constants(format: \.format, halfNorms: \.halfNorms, seed: \.seed),

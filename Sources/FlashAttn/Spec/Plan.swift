@@ -47,7 +47,7 @@ public struct Plan: Sendable {
     let constants: [Constant]
     /// The kernel with these constants.
     let key: PipelineKey
-    let blocks: [Block]
+    fileprivate(set) var blocks: [Block]
     var bindings: [Binding]
     let launch: Launch
 
@@ -107,6 +107,19 @@ public struct Plan: Sendable {
     var plan = self
     plan.operation = operation
     for index in operands.indices { plan.operands[index].name = names[operands[index].name] ?? operands[index].name }
+    return plan
+  }
+
+  /// With other bytes in a constant block.
+  func replacing(block slot: Int, with bytes: [UInt8]) -> Plan {
+    var plan = self
+    for index in steps.indices {
+      guard case .run(var pass) = steps[index], let block = pass.blocks.firstIndex(where: { $0.slot == slot }) else {
+        continue
+      }
+      pass.blocks[block] = Block(slot: slot, bytes: bytes)
+      plan.steps[index] = .run(pass)
+    }
     return plan
   }
 
