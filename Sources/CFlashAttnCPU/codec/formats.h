@@ -20,7 +20,7 @@ struct KvFormat {
   int version; ///< of the codec; 0: kept as they are
   /// Ascending and symmetric, repeated to 16 of them at least; 64-byte aligned.
   const float *centroids = nullptr;
-  const float *boundaries = nullptr;  ///< 2^bits - 1
+  const float *boundaries = nullptr;  ///< 2^bits - 1, likewise
   /// The same as a search meets them: its node i has the children 2 i and 2 i + 1; padded.
   const float *tree = nullptr;
   const uint8_t *planes = nullptr;  ///< bytes 0, 1, 2, 3 of the positive centroids, 128 of each, repeated

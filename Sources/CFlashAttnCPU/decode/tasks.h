@@ -88,7 +88,7 @@ struct DecodeTasks {
       if (span > most) most = span;
     }
     // Chunks are long, for memory has to be asked anew at the start of each, and many enough to share out evenly.
-    chunk_keys = 4096;
+    chunk_keys = 2048;
     const int64_t heads = int64_t(p.batch) * p.kv_heads * pass_count;
     while (chunk_keys > 2 * row_block && ceil_div(most, chunk_keys) * heads < 4 * int64_t(p.executor->workers)) {
       chunk_keys /= 2;

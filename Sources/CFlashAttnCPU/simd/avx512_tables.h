@@ -85,9 +85,9 @@ FA_INLINE void count_below(const float *tree, const vf (&y)[N], vu (&count)[N]) 
   for (int i = 0; i < N; i++) {
     // Below 0 those are counted that are not above |y|: they are below the next larger float. NaN counts as -infinity.
     other[i] = _mm512_cmp_ps_mask(y[i], _mm512_setzero_ps(), _CMP_NGT_UQ);
-    __m512i bits_of = _mm512_and_si512(__builtin_bit_cast(__m512i, y[i]), _mm512_set1_epi32(0x7fffffff));
-    bits_of = _mm512_mask_min_epu32(bits_of, other[i], _mm512_add_epi32(bits_of, one), infinite);
-    size[i] = _mm512_castsi512_ps(bits_of);
+    __m512i magnitude = _mm512_and_si512(__builtin_bit_cast(__m512i, y[i]), _mm512_set1_epi32(0x7fffffff));
+    magnitude = _mm512_mask_min_epu32(magnitude, other[i], _mm512_add_epi32(magnitude, one), infinite);
+    size[i] = _mm512_castsi512_ps(magnitude);
     node[i] = _mm512_setzero_si512();
   }
   descend<bits, 1>(tree, size, one, node);
