@@ -16,7 +16,7 @@ constexpr float log2_e = 1.442695041f;
 constexpr int block_vectors = row_block / VW;
 
 /// b where either is NaN.
-FA_INLINE float larger(float a, float b) { return a > b ? a : b; }
+FA_INLINE float larger(float a, float b) { return Larger()(a, b); }
 
 /// e^x for x <= 0.
 FA_INLINE vf exponential(vf x) { return exp2_nonpositive<5>(x * log2_e); }

@@ -48,9 +48,6 @@ FA_INLINE vf broadcast_word(const void *from) {
   return as_float(vu(word));
 }
 
-/// b where either is NaN.
-FA_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
-
 struct Plus {
   template <typename V>
   FA_METHOD V operator()(V a, V b) const {
@@ -65,6 +62,7 @@ struct Larger {
     return a > b ? a : b;
   }
 };
+FA_INLINE vf max(vf a, vf b) { return Larger()(a, b); }
 
 FA_INLINE vi lane_index() {
   vi v;
